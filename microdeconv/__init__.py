@@ -1,0 +1,3 @@
+"""Deconvolution of fluorescence-microscopy stacks."""
+
+__version__ = "0.1.0"

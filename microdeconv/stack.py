@@ -1,0 +1,156 @@
+"""Stacks and PSFs: what a file says, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microdeconv.optics import Optics
+
+Container = Literal["imagej", "ome", "plain"]
+AXES = "TCZYX"
+
+
+class Zyx(NamedTuple):
+    """Three numbers in the one order used everywhere: z, y, x."""
+
+    z: float
+    y: float
+    x: float
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel of a stack: its name, its colour (red, green, blue, 0 to 255) and its optics."""
+
+    name: str | None = None
+    colour: tuple[int, int, int] | None = None
+    optics: Optics = field(default_factory=Optics)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its pixels.
+
+    Attributes
+    ----------
+    axes
+        Subset of "TCZYX", in that order, ending in "YX".
+    shape
+        Sizes along `axes`.
+    voxel_um
+        Voxel size in µm; z is nan when the file does not know it; None when it knows nothing.
+    channels
+        One for each channel, never empty.
+    extras
+        What the container holds besides, kept to be written back (ImageJ `Info`, `Labels`, `Ranges`, `LUTs`, …).
+    notes
+        Warnings that a person should read.
+    """
+
+    path: Path | None
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    voxel_um: Zyx | None = None
+    channels: tuple[Channel, ...] = (Channel(),)
+    container: Container = "plain"
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def size(self, axis: str) -> int:
+        """Size along one axis; 1 when the stack has no such axis."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    @property
+    def volume_shape(self) -> tuple[int, int, int]:
+        """Sizes (z, y, x) of one channel at one time point; z is 1 in 2-D."""
+        return self.size("Z"), self.size("Y"), self.size("X")
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all pixels."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def describe(self) -> str:
+        """Axes with their sizes, and the dtype, in one short text."""
+        return " ".join(f"{a}{n}" for a, n in zip(self.axes, self.shape, strict=True)) + f" {self.dtype.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A header and a way to its pixels, one volume at a time.
+
+    Attributes
+    ----------
+    read
+        `read(t, c)` gives the volume (z, y, x) of time point t and channel c, in the file's dtype and native byte
+        order; nobody writes to it.
+    """
+
+    header: Header
+    read: Callable[[int, int], NDArray[Any]]
+
+    def volumes(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Give (t, c, volume) for each time point and channel."""
+        for t in range(self.header.size("T")):
+            for c in range(self.header.size("C")):
+                yield t, c, self.read(t, c)
+
+    def pixels(self) -> NDArray[Any]:
+        """All pixels in one array, along `header.axes`."""
+        whole = np.stack([v for _, _, v in self.volumes()])
+        return whole.reshape(self.header.shape)
+
+    @classmethod
+    def of(cls, pixels: NDArray[Any], axes: str, voxel_um: Zyx | None = None, **details: Any) -> Stack:
+        """Make a stack from an array in memory.
+
+        Parameters
+        ----------
+        pixels
+            Along `axes`.
+        axes
+            Subset of "TCZYX" in that order, ending in "YX".
+        voxel_um
+            µm.
+        details
+            Further fields of `Header`.
+        """
+        if not axes.endswith("YX") or axes != "".join(a for a in AXES if a in axes) or len(axes) != pixels.ndim:
+            raise ValueError(f"axes {axes!r} do not fit an array of {pixels.ndim} dimensions")
+        header = Header(None, axes, pixels.shape, pixels.dtype, voxel_um, **details)
+        if len(header.channels) != header.size("C"):
+            header = Header(
+                None, axes, pixels.shape, pixels.dtype, voxel_um, **{**details, "channels": (Channel(),) * header.size("C")}
+            )
+        volumes = pixels.reshape(header.size("T"), header.size("C"), *header.volume_shape)
+        return cls(header, lambda t, c: volumes[t, c])
+
+
+@dataclass(frozen=True, slots=True)
+class Psf:
+    """A point spread function made ready: float32, sums to one, sizes odd, its peak in the middle voxel.
+
+    Attributes
+    ----------
+    pixels
+        (z, y, x); z is 1 in 2-D.
+    voxel_um
+        µm; None when nobody said it.
+    source
+        "computed", "measured" or "estimated", with details for the record.
+    notes
+        What was done to it on the way (centred, resampled, cropped, …), for a person.
+    """
+
+    pixels: NDArray[np.float32]
+    voxel_um: Zyx | None
+    optics: Optics | None
+    source: str
+    notes: tuple[str, ...] = ()
