@@ -1,1 +1,1 @@
-"""."""
+"""Deconvolution methods that learn nothing: one file each."""

@@ -1,0 +1,121 @@
+"""Fourier transforms: the only file that calls them, and the sizes at which they are quick.
+
+A real volume is convolved with one complex transform of half its size each way (a "right-angle" convolution), which is
+quicker on a CPU than the real transform and its inverse.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+Shape = tuple[int, int, int]
+
+
+def good_size(n: int, *, even: bool = False) -> int:
+    """Smallest size of at least n whose only prime factors are 2, 3, 5 and 7; even on request."""
+    size = max(n, 2 if even else 1)
+    while (even and size % 2) or not _is_smooth(size):
+        size += 1
+    return size
+
+
+def _is_smooth(n: int) -> bool:
+    for prime in (2, 3, 5, 7):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
+
+
+class Convolver:
+    """Linear convolution with one kernel, for boxes of voxels inside a grid large enough that nothing wraps round.
+
+    With h = Y / 2 the real volume x[y] is packed as the complex x[y] + i x[y + h], turned by exp(iπ y / Y) and
+    transformed at half the size: multiplication there is convolution with the sign changed at each turn round the
+    y axis (modulo t^Y + 1), which equals linear convolution wherever nothing wraps.
+
+    Parameters
+    ----------
+    kernel
+        float32 (z, y, x), odd sizes, its origin in the middle voxel.
+    grid
+        Sizes of the transform, the middle one even, all at least the kernel's.
+
+    References
+    ----------
+    R. Crandall, B. Fagin, Math. Comp. 62, 305 (1994), right-angle convolution.
+    """
+
+    def __init__(self, kernel: Tensor, grid: Shape) -> None:
+        if grid[1] % 2 or any(k > g for k, g in zip(kernel.shape, grid, strict=True)):
+            raise ValueError(f"a kernel of {tuple(kernel.shape)} does not fit a grid of {grid}")
+        self.grid = grid
+        self.half = grid[1] // 2
+        angle = torch.arange(self.half, dtype=torch.float64, device=kernel.device) * (math.pi / grid[1])
+        self._turn = torch.polar(torch.ones_like(angle), angle).to(torch.complex64).reshape(1, -1, 1)
+        self._turn_back = self._turn.conj().resolve_conj()
+        self.spectrum = self._transfer_of(kernel)
+
+    def _transfer_of(self, kernel: Tensor) -> Tensor:
+        placed = kernel.new_zeros(self.grid)
+        placed[tuple(slice(0, k) for k in kernel.shape)] = kernel
+        middle = tuple(k // 2 for k in kernel.shape)
+        placed = torch.roll(placed, tuple(-m for m in middle), (0, 1, 2))
+        if middle[1]:
+            placed[:, -middle[1] :] *= -1  # what lies before the origin has gone once round the turned axis
+        packed = torch.complex(placed[:, : self.half], placed[:, self.half :])
+        return torch.fft.fftn(packed.mul_(self._turn))
+
+    def frequencies(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Cycles per voxel of each sample of the spectrum, along z, y and x, shaped to broadcast."""
+        device = self.spectrum.device
+        z, y, x = self.grid
+        along_y = torch.fft.fftfreq(self.half, device=device) - 0.25 / self.half  # the turn moves each by a quarter
+        return (
+            torch.fft.fftfreq(z, device=device).reshape(-1, 1, 1),
+            along_y.reshape(1, -1, 1),
+            torch.fft.fftfreq(x, device=device).reshape(1, 1, -1),
+        )
+
+    def convolve(self, volume: Tensor, start: Shape, shape: Shape) -> Tensor:
+        """Convolve a volume that lies at the grid's corner; give the box of `shape` that begins at `start`."""
+        spectrum = torch.fft.fftn(self._packed(volume, (0, 0, 0)))
+        spectrum.mul_(self.spectrum)
+        return self._unpacked(torch.fft.ifftn(spectrum), start, shape)
+
+    def correlate(self, volume: Tensor, start: Shape, shape: Shape, transfer: Tensor | None = None) -> Tensor:
+        """The adjoint: correlate a volume that lies at `start`; give the box of `shape` at the grid's corner.
+
+        A real `transfer`, sampled like `spectrum`, filters on the way at no further transform.
+        """
+        packed = self._packed(volume, start)
+        # ifft(conj(K) fft(w)) = conj(fft(K ifft(conj(w)))): no conjugated copy of the kernel's spectrum
+        spectrum = torch.fft.ifftn(packed.conj_physical_())
+        spectrum.mul_(self.spectrum)
+        if transfer is not None:
+            spectrum.mul_(transfer)
+        return self._unpacked(torch.fft.fftn(spectrum).conj_physical_(), (0, 0, 0), shape)
+
+    def _packed(self, volume: Tensor, start: Shape) -> Tensor:
+        z, y, x = (slice(s, s + n) for s, n in zip(start, volume.shape, strict=True))
+        packed = torch.zeros(self.grid[0], self.half, self.grid[2], dtype=torch.complex64, device=volume.device)
+        parts = torch.view_as_real(packed)
+        split = min(max(self.half - start[1], 0), volume.shape[1])
+        parts[z, y.start : y.start + split, x, 0] = volume[:, :split]
+        if split < volume.shape[1]:
+            first = y.start + split - self.half
+            parts[z, first : first + volume.shape[1] - split, x, 1] = volume[:, split:]
+        return packed.mul_(self._turn)
+
+    def _unpacked(self, packed: Tensor, start: Shape, shape: Shape) -> Tensor:
+        z, y, x = (slice(s, s + n) for s, n in zip(start, shape, strict=True))
+        volume = torch.empty(shape, dtype=torch.float32, device=packed.device)
+        split = min(max(self.half - start[1], 0), shape[1])
+        rows = slice(y.start, y.start + split)
+        volume[:, :split] = (packed[z, rows, x] * self._turn_back[:, rows]).real
+        if split < shape[1]:
+            rows = slice(y.start + split - self.half, y.stop - self.half)
+            volume[:, split:] = (packed[z, rows, x] * self._turn_back[:, rows]).imag
+        return volume

@@ -1,0 +1,154 @@
+"""Output files that are whole or absent: written beside their place, then put there by one rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from microdeconv.errors import CannotCreateError, MicrodeconvError, WriteError
+
+LONGEST_NAME = 255  # bytes, on every usual file system
+
+
+def check_output(path: Path, inputs: list[Path], *, overwrite: bool, parents: bool, needed: int = 0) -> None:
+    """Refuse, before anything is computed, an output that cannot be written.
+
+    Parameters
+    ----------
+    path
+        The output's final name.
+    inputs
+        Files that it must not be.
+    overwrite
+        Whether an existing output may be replaced.
+    parents
+        Whether missing folders are made.
+    needed
+        Bytes it will take, about.
+
+    Raises
+    ------
+    CannotCreateError
+        When the output is an input, a folder, exists, has no folder, or its folder cannot be written to.
+    WriteError
+        When the disk has too little room.
+    """
+    folder = path.parent
+    if len(os.fsencode(path.name)) > LONGEST_NAME or len(os.fsencode(path)) > 4000:
+        raise CannotCreateError(f"{path.name[:60]}…: the name is too long", f"at most {LONGEST_NAME} bytes")
+    for one in inputs:
+        with suppress(OSError):
+            if os.path.samefile(path, one):
+                raise CannotCreateError(f"{path}: the output is the input {one}", "give another name with -o")
+    if path.is_dir():
+        raise CannotCreateError(f"{path}: is a folder", "end it with / to write into it, or give a file name")
+    if os.path.lexists(path) and not overwrite:
+        raise CannotCreateError(f"{path}: exists already", "--overwrite replaces it")
+    if not folder.is_dir() and not parents:
+        raise CannotCreateError(f"{folder}: there is no such folder", "--parents makes it")
+    existing = next(p for p in (folder, *folder.parents, Path(".")) if p.is_dir())
+    if not os.access(existing, os.W_OK | os.X_OK) or os.statvfs(existing).f_flag & os.ST_RDONLY:
+        raise CannotCreateError(f"{existing}: cannot be written to", "choose another folder with -o")
+    free = shutil.disk_usage(existing).free
+    if free < 1.1 * needed:
+        raise WriteError(f"{path}: needs about {needed:,} bytes, the disk has {free:,} free", "make room or choose another disk")
+
+
+@contextmanager
+def atomic_output(path: Path, *, overwrite: bool, parents: bool = False) -> Iterator[Path]:
+    """Give a partial file in the same folder to write to; put it in place when all went well, remove it when not.
+
+    The order on disk: the file's bytes, its name, the folder. Without `overwrite` an output that appeared in the
+    meantime is kept. Partial files of dead processes on this host are removed.
+
+    Raises
+    ------
+    WriteError
+        When writing failed, with the room that was left.
+    CannotCreateError
+        When the output exists, or its folder is missing.
+    """
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    partial = _partial_name(path)
+    try:
+        yield partial
+        _sync(partial)
+        _put(partial, path, overwrite)
+        _sync(path.parent)
+    except MicrodeconvError:
+        raise
+    except OSError as reason:
+        raise _failure(path, reason) from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _partial_name(path: Path) -> Path:
+    ending = f".{socket.gethostname()[:40]}.{os.getpid()}.partial"
+    room = LONGEST_NAME - len(os.fsencode(ending)) - 1
+    name = os.fsencode(path.name)[:room].decode(errors="ignore")
+    return path.with_name(f".{name}{ending}")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _put(partial: Path, path: Path, overwrite: bool) -> None:
+    if overwrite:
+        partial.replace(path)
+        return
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise CannotCreateError(f"{path}: exists already", "--overwrite replaces it") from None
+    except OSError as reason:
+        if reason.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        partial.rename(path)  # a file system without hard links
+    else:
+        partial.unlink()
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a process of this host that no longer lives left of the same output."""
+    host = re.escape(socket.gethostname()[:40])
+    for leftover in path.parent.glob(".*.partial"):
+        match = re.fullmatch(rf"\.(.*)\.{host}\.(\d+)\.partial", leftover.name, flags=re.DOTALL)
+        if match and path.name.startswith(match[1]) and not _lives(int(match[2])):
+            with suppress(OSError):
+                leftover.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _failure(path: Path, reason: OSError) -> WriteError:
+    """Say why writing failed; numpy's errors carry no number, so the room left is looked at as well."""
+    with suppress(OSError):
+        free = shutil.disk_usage(path.parent).free
+        if reason.errno in (None, errno.ENOSPC, errno.EDQUOT) and free < 2**24:
+            return WriteError(f"{path}: the disk is full, {free:,} bytes are free ({reason})", "make room and run again")
+    if reason.errno == errno.EFBIG:
+        return WriteError(f"{path}: larger than files may be here (ulimit -f)", "raise the limit")
+    return WriteError(f"{path}: writing failed ({reason.strerror or reason})", "check the disk and run again")

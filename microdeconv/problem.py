@@ -1,0 +1,136 @@
+"""The question a method gets, and the answers it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microdeconv.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from microdeconv.blur import Blur
+
+# Below this share of the mean light a prediction counts as dark: no quotient is taken with less.
+DARK = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One volume, or one tile of it, to be deconvolved.
+
+    Attributes
+    ----------
+    image
+        float32 (z, y, x), photo-electrons, ≥ 0; nobody writes to it.
+    blur
+        The forward model, on the same device.
+    background
+        Photo-electrons a voxel without any object gives, ≥ 0.
+    level
+        Mean light of the whole volume above the background, photo-electrons: the flat start, the same in every tile.
+    """
+
+    image: Tensor
+    blur: Blur
+    background: float
+    level: float
+
+    @property
+    def dark(self) -> float:
+        """The least prediction that is divided by, photo-electrons."""
+        return DARK * max(self.level, self.background, 1e-30)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """H x + b on the field, never darker than `dark`."""
+        return self.blur.forward(x).add_(self.background).clamp_min_(self.dark)
+
+
+class Iterate(NamedTuple):
+    """One step's result.
+
+    Attributes
+    ----------
+    image
+        float32 on the object grid, photo-electrons; live: copy it to keep it.
+    predicted
+        H x + b on the field of the object the step began from, where the method has it anyway.
+    """
+
+    image: Tensor
+    predicted: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a method ended with.
+
+    Attributes
+    ----------
+    image
+        float32 (z, y, x) on the field, photo-electrons.
+    iterations
+        Steps made.
+    deviance
+        Poisson deviance per voxel of each watched step's model, with its step; may be empty.
+    """
+
+    image: NDArray[np.float32]
+    iterations: int
+    deviance: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """An entry of the registry.
+
+    Attributes
+    ----------
+    name
+        What people call it.
+    run
+        A generator of iterates from a problem and parameters.
+    parameters
+        The frozen dataclass of its options.
+    iterative
+        Whether it goes on for ever and is stopped from outside.
+    margin
+        The object margin it wants, as a share of the PSF's half-width; None: the forward model's own.
+    searched
+        The field of `parameters` whose "auto" is found from held-out counts, if any, and the values tried for it.
+    keeps_counts
+        Whether it gives back counts as they came, background and all, in float64.
+    volumes
+        Floats held per voxel of the transform grid at the worst moment, for the plan of memory (measured).
+    """
+
+    name: str
+    run: Callable[[Problem, Any], Iterator[Iterate]]
+    parameters: type
+    iterative: bool = True
+    margin: float | None = None
+    searched: tuple[str, tuple[float, ...]] | None = None
+    keeps_counts: bool = False
+    volumes: float = 9.0
+
+
+def poisson_deviance(counts: Tensor, predicted: Tensor) -> float:
+    """Give 2 Σ (m − y + y log(y / m)) / n for counts y ≥ 0 and a model m > 0, per voxel.
+
+    Raises
+    ------
+    DataError
+        When it is not finite: the iteration has broken down.
+    """
+    import torch
+
+    terms = torch.xlogy(counts, counts / predicted).add_(predicted).sub_(counts)
+    value = 2 * float(terms.sum(dtype=torch.float64)) / counts.numel()
+    if not np.isfinite(value):
+        raise DataError("the estimate is no longer finite", "check the PSF and the background, or use --acceleration none")
+    return value
