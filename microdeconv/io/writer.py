@@ -98,7 +98,7 @@ def _resolution(header: Header) -> dict[str, Any]:
 
 
 def _for_imagej(header: Header, order: str, text: str) -> dict[str, Any]:
-    kept = {k: v for k, v in header.extras.items() if k in ("mode", "finterval", "fps", "loop", "tunit", "Labels", "min", "max")}
+    kept = {k: v for k, v in header.extras.items() if k in ("mode", "finterval", "fps", "loop", "tunit", "Labels", "min", "max", "Ranges")}
     metadata: dict[str, Any] = {"axes": order, **kept}
     if "Labels" in metadata and len(metadata["Labels"]) != math.prod(header.size(a) for a in order if a not in "YX"):
         del metadata["Labels"]
@@ -107,7 +107,7 @@ def _for_imagej(header: Header, order: str, text: str) -> dict[str, Any]:
     if header.size("C") > 1:
         metadata.setdefault("mode", "composite")
         metadata["LUTs"] = [_lut(c, i) for i, c in enumerate(header.channels)]
-    elif "LUTs" in header.extras and header.dtype.name == "uint8":
+    elif "LUTs" in header.extras:
         metadata["LUTs"] = header.extras["LUTs"]
     details: dict[str, Any] = {"imagej": True, "metadata": metadata}
     if header.voxel_um is not None:

@@ -1,0 +1,320 @@
+"""One volume: what is chosen for it from its data, then its deconvolution, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microdeconv.blur import Blur, MARGIN, plan_grids
+from microdeconv.camera import Camera, CameraOptions, estimate_background, estimate_camera
+from microdeconv.errors import MemoryShortError
+from microdeconv.fft import Shape
+from microdeconv.machine import Machine, as_tensor, is_out_of_memory, release
+from microdeconv.options import AUTO, for_channel
+from microdeconv.problem import Method, Problem
+from microdeconv.psf.file import support
+from microdeconv.solve import Choice, Stopping, choose, solve
+from microdeconv.stack import Psf
+from microdeconv.tiles import Tile, join, largest_edge, tiles_of
+
+HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile
+LEAST_HALO = 16
+JUDGED = 1_500_000  # voxels, at most, on which the stop is chosen
+BASE_MEMORY = 450 * 10**6  # bytes of the interpreter and its libraries
+
+DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
+
+Listen = Callable[[str, int, int], None]
+
+
+def ignore(work: str, step: int, steps: int) -> None:
+    """Listen to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is settled once for a channel and kept for all its volumes and tiles.
+
+    Attributes
+    ----------
+    camera
+        Offset and gain, in counts.
+    background
+        Counts, offset included.
+    level
+        Mean light above the background, photo-electrons.
+    iterations
+        Steps.
+    parameters
+        The method's.
+    sources
+        Where background, offset, gain, iterations and parameters came from, in words.
+    notes
+        Warnings for a person.
+    """
+
+    camera: Camera
+    background: float
+    level: float
+    iterations: int
+    parameters: Any
+    sources: dict[str, str]
+    notes: tuple[str, ...] = ()
+    choice: Choice | None = None
+
+
+def settle(
+    volume: NDArray[Any],
+    psf: Psf,
+    channel: int,
+    method: Method,
+    parameters: Any,
+    camera: CameraOptions,
+    stopping: Stopping,
+    machine: Machine,
+    listen: Listen = ignore,
+) -> Settings:
+    """Choose what nobody gave: background, offset, gain, the number of steps, a parameter at "auto".
+
+    Parameters
+    ----------
+    volume
+        Counts (z, y, x).
+    psf
+        Its PSF; `DELTA` for a method that needs none.
+    channel
+        Its number, for options given a channel each.
+    method, parameters, camera, stopping, machine
+        What was asked for.
+    listen
+        Called with what is being done, the step and how many there may be.
+    """
+    if method.keeps_counts:
+        return Settings(Camera(), 0.0, 0.0, 1, parameters, {})
+    if volume.min() == volume.max():
+        empty = ("the image is blank: every voxel has the same value",)
+        plain = replace(parameters, **{method.searched[0]: method.searched[1][0]}) if method.searched else parameters
+        given = for_channel(camera.background, channel)
+        background = min(0.0, float(volume.flat[0])) if given == AUTO else float(given)
+        return Settings(Camera(), background, max(float(volume.flat[0]) - background, 0.0), 1, plain, {}, empty)
+    background, eye, sources, notes = _settle_camera(volume, channel, camera)
+    light = float(np.mean(volume, dtype=np.float64)) - background
+    level = max(light, 1e-6 * abs(background), 1e-30) / eye.gain
+    settings = Settings(eye, background, level, 1, parameters, sources, tuple(notes))
+    given = for_channel(stopping.iterations, channel)
+    searched = method.searched is not None and getattr(parameters, method.searched[0]) == AUTO
+    if not searched and (given != AUTO or not method.iterative):
+        steps = 1 if given == AUTO else int(given)
+        return replace(settings, iterations=steps, sources={**sources, "iterations": "given"})
+    problem = problem_for(_telling_part(volume, background), psf, method, settings, machine)
+    cap = stopping.max_iterations if given == AUTO else int(given)
+    choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap))
+    if choice.capped and given == AUTO:
+        notes.append(f"the best stop lies beyond --max-iterations {cap}")
+    steps = choice.iterations if given == AUTO else int(given)
+    found = "held-out counts" if given == AUTO else "given"
+    return replace(
+        settings,
+        iterations=steps,
+        parameters=choice.parameters,
+        sources={**sources, "iterations": found, "parameters": "held-out counts"},
+        notes=tuple(notes),
+        choice=choice,
+    )
+
+
+def _settle_camera(
+    volume: NDArray[Any], channel: int, options: CameraOptions
+) -> tuple[float, Camera, dict[str, str], list[str]]:
+    sources, notes = {}, []
+    background = for_channel(options.background, channel)
+    sources["background"] = "given"
+    if background == AUTO:
+        found = estimate_background(volume)
+        background, sources["background"] = found.value, f"estimated: {found.why}"
+        if not found.sure:
+            notes.append(f"background {background:.5g} is unsure, {found.why}: it may be low, see --background")
+    estimate = estimate_camera(volume)
+    offset, gain = for_channel(options.offset, channel), for_channel(options.gain, channel)
+    sources["offset"] = "given" if offset != AUTO else f"estimated: {estimate.why}"
+    sources["gain"] = "given" if gain != AUTO else f"estimated: {estimate.why}"
+    eye = Camera(estimate.camera.offset if offset == AUTO else offset, estimate.camera.gain if gain == AUTO else gain)
+    if offset == AUTO:
+        eye = replace(eye, offset=min(eye.offset, background))
+    saturated = _saturated_share(volume)
+    if saturated > 0.001:
+        notes.append(f"{100 * saturated:.2g} % of the voxels are saturated: their light is lost")
+    return float(background), eye, sources, notes
+
+
+def _saturated_share(volume: NDArray[Any]) -> float:
+    """Share of voxels at the top of the type, or at one top value that many share."""
+    top = volume.max()
+    share = float(np.count_nonzero(volume == top)) / volume.size
+    return share if volume.dtype.kind in "iu" and (top == np.iinfo(volume.dtype).max or top in (1023, 4095, 16383)) else 0.0
+
+
+def _telling_part(volume: NDArray[Any], background: float) -> NDArray[Any]:
+    """The brightest box of at most `JUDGED` voxels: it decides most of the likelihood."""
+    depth = min(volume.shape[0], 64)
+    edge = int((JUDGED / depth) ** 0.5)
+    if volume.size <= JUDGED:
+        return volume
+    sizes = (depth, min(edge, volume.shape[1]), min(edge, volume.shape[2]))
+    box = []
+    for axis, size in enumerate(sizes):
+        others = tuple(a for a in range(3) if a != axis)
+        profile = np.cumsum(np.concatenate([[0.0], volume.mean(axis=others, dtype=np.float64) - background]))
+        start = int(np.argmax(profile[size:] - profile[:-size]))
+        box.append(slice(start, start + size))
+        volume = volume[tuple(box[-1] if a == axis else slice(None) for a in range(3))]
+    return volume
+
+
+def problem_for(part: NDArray[Any], psf: Psf, method: Method, settings: Settings, machine: Machine) -> Problem:
+    """Set up the problem of a volume or a tile, in photo-electrons, on the device."""
+    return _problem(part, _blur_for(part.shape, psf, method, machine), method, settings)
+
+
+def _blur_for(shape: tuple[int, ...], psf: Psf, method: Method, machine: Machine) -> Blur:
+    margin = MARGIN if method.margin is None else method.margin
+    return Blur(psf, (shape[0], shape[1], shape[2]), machine.device, margin)
+
+
+def _problem(part: NDArray[Any], blur: Blur, method: Method, settings: Settings) -> Problem:
+    if method.keeps_counts:
+        return Problem(as_tensor(part.astype(np.float64), str(blur.device)), blur, 0.0, 0.0)
+    eye = settings.camera
+    light = as_tensor(np.asarray(part, dtype=np.float32), str(blur.device))
+    light = (light - eye.offset).div_(eye.gain).clamp_min_(0)
+    return Problem(light, blur, max((settings.background - eye.offset) / eye.gain, 0.0), settings.level)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a field is cut: the tiles' edge and halo, what one tile reads, its grid, and the bytes it takes."""
+
+    edge: int
+    halo: tuple[int, int]
+    read: Shape
+    grid: Shape
+    tile_bytes: int
+    tiles: int
+
+
+def plan_cut(field: Shape, psf: Psf, method: Method, machine: Machine, tile: int | str, held_bytes: int) -> Cut:
+    """Choose the tiles of a field: as large as memory allows, or as asked for.
+
+    Parameters
+    ----------
+    field
+        Sizes (z, y, x).
+    psf
+        Its PSF; `DELTA` for a method that needs none.
+    method, machine
+        Their needs and limits.
+    tile
+        "auto", "off", or the edge of the cores in voxels.
+    held_bytes
+        What the process holds besides, on the host.
+
+    Raises
+    ------
+    MemoryShortError
+        When not even the smallest tile fits.
+    """
+    kernel, reach = psf.pixels.shape, support(psf, HALO_SHARE)
+    halo = (max(reach[1], LEAST_HALO), max(reach[2], LEAST_HALO))
+    on_host = machine.memory - BASE_MEMORY - held_bytes
+    budget = on_host if machine.device_memory is None else min(int(0.85 * machine.device_memory), 2**62)
+
+    def need(read: Shape) -> tuple[Shape, int]:
+        margin = MARGIN if method.margin is None else method.margin
+        _, _, grid = plan_grids(kernel, read, margin)
+        return grid, int(4 * method.volumes * np.prod(grid, dtype=np.int64))
+
+    if tile == "off":
+        edge = max(field[1:])
+    elif tile == AUTO:
+        edge = largest_edge(field, halo, lambda read: need(read)[1] <= budget)
+    else:
+        edge = int(tile)
+    tiles = tiles_of(field, edge, halo)
+    read = (field[0], *(s.stop - s.start for s in tiles[0].read))
+    grid, size = need(read)
+    if size > budget and tile != AUTO:
+        raise MemoryShortError(
+            f"--tile {tile} needs {size / 1e9:.2g} GB where {max(budget, 0) / 1e9:.2g} GB may be used",
+            "--tile auto fits the tiles, --memory gives more",
+        )
+    return Cut(edge, halo, read, grid, size, len(tiles))
+
+
+def deconvolve_volume(
+    volume: NDArray[Any],
+    psf: Psf,
+    method: Method,
+    settings: Settings,
+    machine: Machine,
+    cut: Cut,
+    listen: Listen = ignore,
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Deconvolve a volume, tile by tile; when memory runs out, with tiles of half the size.
+
+    Parameters
+    ----------
+    volume
+        Counts (z, y, x).
+    psf, method, settings, machine, cut
+        What was planned and settled.
+    listen
+        Called with what is being done, the step and how many there are.
+
+    Returns
+    -------
+    tuple
+        Counts above the background, float32 (float64 and untouched where the method keeps counts); notes.
+
+    Raises
+    ------
+    MemoryShortError
+        When memory runs out at the smallest tile.
+    """
+    edge, notes = cut.edge, []
+    while True:
+        tiles = tiles_of((volume.shape[0], volume.shape[1], volume.shape[2]), edge, cut.halo)
+        try:
+            return _deconvolve_tiles(volume, tiles, psf, method, settings, machine, listen), tuple(notes)
+        except (RuntimeError, MemoryError) as reason:
+            if not is_out_of_memory(reason):
+                raise
+        release(machine.device)
+        if edge <= 32:
+            raise MemoryShortError("memory ran out at the smallest tile", "give more memory, or a smaller PSF")
+        edge = max(32, min(edge, max(volume.shape[1:])) // 2)
+        notes.append(f"memory ran out: tiles of {edge} voxels instead")
+
+
+def _deconvolve_tiles(
+    volume: NDArray[Any], tiles: list[Tile], psf: Psf, method: Method, settings: Settings, machine: Machine, listen: Listen
+) -> NDArray[Any]:
+    whole = np.zeros(volume.shape, np.float64 if method.keeps_counts else np.float32)
+    steps = settings.iterations * len(tiles)
+    blur = None
+    for number, tile in enumerate(tiles):
+        part = tile.cut(volume)
+        blur = blur or _blur_for(part.shape, psf, method, machine)
+        done = number * settings.iterations
+        estimate = solve(
+            _problem(part, blur, method, settings),
+            method,
+            settings.parameters,
+            settings.iterations,
+            lambda step, done=done: listen("deconvolving", done + step, steps),  # type: ignore[misc]
+        )
+        join(whole, tile, estimate.image * estimate.image.dtype.type(settings.camera.gain))
+    return whole

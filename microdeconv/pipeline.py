@@ -1,0 +1,414 @@
+"""One stack from file to file: a plan that reads headers and makes the PSF, then its execution."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import microdeconv
+from microdeconv.camera import CameraOptions
+from microdeconv.engine import DELTA, Cut, Listen, Settings, deconvolve_volume, ignore, plan_cut, settle
+from microdeconv.errors import DataError, UsageError
+from microdeconv.io.atomic import check_output
+from microdeconv.io.pixels import check_pixels
+from microdeconv.io.preview import projections, write_preview
+from microdeconv.io.record import write_record
+from microdeconv.io.selection import Selection, pick
+from microdeconv.io.tiff import natural_name, open_stack
+from microdeconv.io.writer import container_for, write_stack
+from microdeconv.machine import Machine, MachineOptions, machine_for, peak_memory
+from microdeconv.methods import METHODS, method_named
+from microdeconv.optics import Model, Optics, missing, nyquist_um
+from microdeconv.options import AUTO, Option, Sourced, build, layered, option, options_of
+from microdeconv.problem import Method
+from microdeconv.psf.compute import auto_shape, compute_psf
+from microdeconv.psf.file import load_psf
+from microdeconv.solve import Stopping
+from microdeconv.stack import Header, Psf, Stack, Zyx
+
+DIFFERENT = 0.05  # between the file and the line, beyond which it is said
+
+
+@dataclass(frozen=True, slots=True)
+class MethodOptions:
+    """Which method."""
+
+    method: Literal["rl", "rl-tv", "wiener", "identity"] = option(
+        "rl", "rl: Richardson-Lucy; rl-tv: with total variation; wiener: linear, quick; identity: none.", panel="Method",
+        short="m",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PsfOptions:
+    """Where the PSF comes from."""
+
+    psf: Path | None = option(
+        None, "A PSF file (TIFF); computed from the optics if not given.", panel="PSF and optics", metavar="FILE"
+    )
+    psf_centre: Literal["peak", "centroid", "none"] = option(
+        "peak", "What of a PSF file is put in the middle; none: its middle voxel stays.", panel="PSF and optics"
+    )
+    psf_background: Literal["subtract", "keep"] = option(
+        "subtract", "Whether the constant that the rim of a PSF file shows is taken off.", panel="PSF and optics"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """What is written, and how."""
+
+    dtype: Literal["same", "uint16", "float32"] = option(
+        "same", "Type of the result; values are never stretched, those beyond it are clipped and counted.", panel="Output"
+    )
+    format: Literal["same", "tiff", "ome-tiff"] = option("same", "Container of the result.", panel="Output")
+    preview: bool = option(False, "Write a PNG of maximum projections before and after.", panel="Output")
+    record: bool = option(False, "Write how it was made beside the result (JSON); it always stands inside.", panel="Output")
+    overwrite: bool = option(False, "Replace outputs that exist.", panel="Output")
+    parents: bool = option(False, "Make missing output folders.", panel="Output")
+
+
+SHARED: tuple[type, ...] = (
+    MethodOptions, Stopping, PsfOptions, Optics, Model, Selection, CameraOptions, MachineOptions, OutputOptions,
+)  # fmt: skip
+
+
+def all_options() -> tuple[Option, ...]:
+    """Every option of `run`, those of all methods among them, each once."""
+    found: dict[str, Option] = {}
+    for group in (*SHARED, *(m.parameters for m in METHODS.values())):
+        for one in options_of(group):
+            known = found.setdefault(one.key, one)
+            if known.help != one.help:
+                raise TypeError(f"two methods describe --{one.flag} differently")
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for: an input, perhaps an output, and layers of (source, values by option key), weakest first."""
+
+    input: Path
+    output: Path | None = None
+    layers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+
+    def values(self) -> dict[str, Sourced]:
+        """The value of each option with its source, before the file is asked."""
+        return layered(all_options(), self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    """One channel: its optics with the source of each value, its PSF and its tiles."""
+
+    number: int
+    optics: Optics
+    sources: Mapping[str, Sourced]
+    psf: Psf
+    cut: Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that will be done, settled before the first voxel is read."""
+
+    request: Request
+    stack: Stack
+    method: Method
+    parameters: Any
+    values: Mapping[str, Sourced]
+    machine: Machine
+    channels: tuple[ChannelPlan, ...]
+    times: tuple[int, ...]
+    output: Path
+    header_out: Header
+    memory: int
+    notes: tuple[str, ...] = ()
+
+    def group(self, kind: type) -> Any:
+        """One group of options."""
+        return build(kind, self.values)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a plan: the record, and warnings for a person."""
+
+    output: Path
+    record: dict[str, Any] = field(default_factory=dict)
+    settings: dict[int, Settings] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    clipped: int = 0
+    seconds: float = 0.0
+
+
+def method_of(values: Mapping[str, Sourced]) -> tuple[Method, Any]:
+    """Give the method and its parameters; refuse options that are given but do not apply to it.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    method = method_named(values["method"].value)
+    own = {o.key for o in options_of(method.parameters)}
+    others = {o.key: o for m in METHODS.values() for o in options_of(m.parameters) if o.key not in own}
+    if not method.iterative:
+        others |= {o.key: o for o in options_of(Stopping)}
+    for key, one in others.items():
+        if values[key].source == "command line":
+            raise UsageError(f"--{one.flag} does not apply to --method {method.name}", "leave it out")
+    return method, build(method.parameters, values)
+
+
+def plan(request: Request) -> Plan:
+    """Settle all that can be settled without the pixels; refuse here whatever cannot work.
+
+    Raises
+    ------
+    MicrodeconvError
+        Of the kind that fits.
+    """
+    values = request.values()
+    method, parameters = method_of(values)
+    selection: Selection = build(Selection, values)
+    stack = open_stack(request.input, selection)
+    header = stack.header
+    channels, times = _picked(header, selection)
+    options: OutputOptions = build(OutputOptions, values)
+    machine = machine_for(build(MachineOptions, values))
+    output = _output_path(request, options, header)
+    header_out, notes = _header_out(header, len(channels), len(times), channels, options, method)
+    voxels = math.prod(header.volume_shape)
+    held = voxels * (header.dtype.itemsize + 8) + voxels * header_out.dtype.itemsize * len(channels)
+    check_output(
+        output, [request.input], overwrite=options.overwrite, parents=options.parents, needed=header_out.n_bytes
+    )
+    planned = []
+    for number in channels:
+        optics, sources, said = _optics_of(header, number, request)
+        notes += said
+        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, machine)
+        notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
+        cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
+        planned.append(ChannelPlan(number, optics, sources, psf, cut))
+    memory = held + max(c.cut.tile_bytes for c in planned)
+    return Plan(
+        request, stack, method, parameters, values, machine, tuple(planned), tuple(times), output, header_out, memory,
+        tuple(dict.fromkeys((*header.notes, *notes))),
+    )  # fmt: skip
+
+
+def _picked(header: Header, selection: Selection) -> tuple[list[int], list[int]]:
+    picked = []
+    for axis, wanted, flag in (("C", selection.channel, "--channel"), ("T", selection.time, "--time")):
+        try:
+            picked.append(pick(wanted, header.size(axis)))
+        except ValueError as reason:
+            raise UsageError(f"{flag}: {reason}", f"{header.path} has {header.describe()}, counted from 0") from None
+    return picked[0], picked[1]
+
+
+def _output_path(request: Request, options: OutputOptions, header: Header) -> Path:
+    ending = ".ome.tif" if options.format == "ome-tiff" or (options.format == "same" and header.container == "ome") else ".tif"
+    name = f"{natural_name(request.input)}_decon{ending}"
+    if request.output is None:
+        return request.input.with_name(name)
+    if request.output.is_dir() or str(request.output).endswith("/"):
+        return request.output / name
+    if request.output.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"-o {request.output}: results are TIFF files", "end the name in .tif, or in / for a folder")
+    return request.output
+
+
+def _header_out(
+    header: Header, n_channels: int, n_times: int, channels: list[int], options: OutputOptions, method: Method
+) -> tuple[Header, list[str]]:
+    dtype = header.dtype if options.dtype == "same" else np.dtype(options.dtype)
+    sizes = {"C": n_channels, "T": n_times}
+    shape = tuple(sizes.get(a, n) for a, n in zip(header.axes, header.shape, strict=True))
+    extras = header.extras
+    if not method.keeps_counts:  # how to show the old intensities
+        extras = {k: v for k, v in extras.items() if k not in ("min", "max", "Ranges")}
+    out = replace(
+        header, shape=shape, dtype=dtype, channels=tuple(header.channels[c] for c in channels), extras=extras, notes=()
+    )
+    wanted = {"tiff": "imagej" if header.container == "ome" else "same"}.get(options.format, options.format)
+    if wanted == "imagej":
+        out = replace(out, container="imagej", extras={})
+    container, note = container_for(out, wanted, dtype)
+    return replace(out, container=container), [note] if note else []
+
+
+def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, dict[str, Sourced], list[str]]:
+    """Optics of a channel: the file's, below what was said; differences are told."""
+    own = header.channels[number].optics
+    from_file = {o.key: getattr(own, o.field) for o in options_of(Optics)}
+    found = layered(options_of(Optics), [("the file", from_file), *request.layers])
+    notes = []
+    for one in options_of(Optics):
+        told, used = from_file[one.key], found[one.key]
+        if isinstance(told, float) and used.source != "the file" and abs(told - float(used.value)) > DIFFERENT * told:
+            notes.append(f"--{one.flag} {used.value:g} ({used.source}), where the file says {told:g}")
+    return build(Optics, found), found, notes
+
+
+def _psf_for(request: Request, values: Mapping[str, Sourced], optics: Optics, header: Header, machine: Machine) -> Psf:
+    options: PsfOptions = build(PsfOptions, values)
+    voxel = header.voxel_um
+    if options.psf is not None:
+        return load_psf(
+            options.psf, voxel, header.volume_shape,
+            centre=options.psf_centre, background=options.psf_background == "subtract",
+        )  # fmt: skip
+    known = voxel is not None and (header.size("Z") == 1 or math.isfinite(voxel.z))
+    lacking = [*missing(optics), *([] if known else ["--voxel"])]
+    if lacking or voxel is None:
+        raise DataError(f"{request.input}: the optics are not all known", f"give {' '.join(lacking)}, or a PSF with --psf")
+    shape = auto_shape(optics, voxel, header.volume_shape)
+    model: Model = build(Model, values)
+    device = "cpu" if machine.device == "mps" else machine.device  # mps has no float64
+    return compute_psf(optics, voxel, shape, model.settled(optics.na or 0.0), device=device)
+
+
+def _sampling_notes(optics: Optics, header: Header) -> list[str]:
+    """Warn of voxels too large for the optics, with the size that would do."""
+    if header.voxel_um is None or missing(optics):
+        return []
+    axial, lateral = nyquist_um(optics)
+    notes = []
+    if header.voxel_um.x > 1.3 * lateral:
+        notes.append(f"pixels of {header.voxel_um.x:g} µm are coarse for these optics: Nyquist asks for {lateral:.3f}")
+    if header.size("Z") > 1 and header.voxel_um.z > 1.5 * axial:
+        notes.append(f"z steps of {header.voxel_um.z:g} µm are coarse for these optics: Nyquist asks for {axial:.2f}")
+    return notes
+
+
+def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
+    """Do what a plan says.
+
+    Raises
+    ------
+    MicrodeconvError
+        Of the kind that fits; nothing stays under the output's name then.
+    """
+    started = time.perf_counter()
+    outcome = Outcome(todo.output, notes=list(todo.notes))
+    for channel in todo.channels:
+        volume = _read(todo, todo.times[0], channel.number, outcome)
+        outcome.settings[channel.number] = settle(
+            volume, channel.psf, channel.number, todo.method, todo.parameters,
+            todo.group(CameraOptions), todo.group(Stopping), todo.machine, listen,
+        )  # fmt: skip
+        outcome.notes += outcome.settings[channel.number].notes
+    outcome.record = _record(todo, outcome)
+    shown: list[tuple[NDArray[Any], ...]] = []
+    options: OutputOptions = todo.group(OutputOptions)
+    volumes = _volumes(todo, outcome, shown if options.preview else None, listen)
+    if options.parents:
+        todo.output.parent.mkdir(parents=True, exist_ok=True)
+    write_stack(
+        todo.output, todo.header_out, volumes, outcome.record,
+        container=todo.header_out.container, overwrite=options.overwrite,
+    )  # fmt: skip
+    outcome.notes = list(dict.fromkeys(outcome.notes))
+    outcome.seconds = time.perf_counter() - started
+    outcome.record |= {
+        "seconds": round(outcome.seconds, 2), "peak_memory_bytes": peak_memory(), "clipped_voxels": outcome.clipped,
+        "warnings": outcome.notes,
+    }  # fmt: skip
+    beside = todo.output.with_name(natural_name(todo.output))
+    if options.preview:
+        columns = [("before", *shown[0]), ("after", *shown[1])]
+        write_preview(Path(f"{beside}.png"), columns, todo.stack.header.voxel_um, overwrite=options.overwrite)  # type: ignore[arg-type]
+    if options.record:
+        write_record(Path(f"{beside}.json"), outcome.record, overwrite=options.overwrite)
+    return outcome
+
+
+def _read(todo: Plan, t: int, c: int, outcome: Outcome) -> NDArray[Any]:
+    given = todo.values["offset"].value != AUTO
+    volume, notes = check_pixels(
+        todo.stack.read(t, c), todo.group(Selection), todo.request.input, raw=todo.method.keeps_counts, offset_given=given
+    )
+    outcome.notes += notes
+    return volume
+
+
+def _volumes(
+    todo: Plan, outcome: Outcome, shown: list[tuple[NDArray[Any], ...]] | None, listen: Listen
+) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    for place, t in enumerate(todo.times):
+        for number, channel in enumerate(todo.channels):
+            volume = _read(todo, t, channel.number, outcome)
+            result, notes = deconvolve_volume(
+                volume, channel.psf, todo.method, outcome.settings[channel.number], todo.machine, channel.cut, listen
+            )
+            outcome.notes += notes
+            written, clipped = as_type(result, todo.header_out.dtype)
+            outcome.clipped += clipped
+            if shown is not None and not shown:
+                shown += [projections(volume), projections(written)]
+            yield place, number, written
+    if outcome.clipped:
+        outcome.notes.append(
+            f"{outcome.clipped:,} voxels are beyond {todo.header_out.dtype.name} and were clipped: --dtype float32 keeps them"
+        )
+
+
+def as_type(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], int]:
+    """Round and clip to a type, never stretched; give the number of clipped voxels too."""
+    if dtype.kind == "f":
+        return values.astype(dtype), 0
+    limits = np.iinfo(dtype)
+    rounded = np.rint(values)
+    clipped = int(np.count_nonzero((rounded < limits.min) | (rounded > limits.max)))
+    return np.clip(rounded.astype(np.float64), limits.min, limits.max).astype(dtype), clipped
+
+
+def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
+    channels = []
+    for channel in todo.channels:
+        chosen = outcome.settings[channel.number]
+        channels.append(
+            {
+                "channel": channel.number,
+                "psf": channel.psf.source,
+                "psf_shape": list(channel.psf.pixels.shape),
+                "psf_sha256": hashlib.sha256(np.ascontiguousarray(channel.psf.pixels).data).hexdigest(),
+                "optics": {k: list(v) for k, v in channel.sources.items() if v.value is not None},
+                "background": chosen.background,
+                "offset": chosen.camera.offset,
+                "gain": chosen.camera.gain,
+                "iterations": chosen.iterations,
+                "parameters": asdict(chosen.parameters),
+                "sources": chosen.sources,
+                "tiles": channel.cut.tiles,
+                "tile_edge": channel.cut.edge,
+                "halo": list(channel.cut.halo),
+                "held_out_deviance": [[s, round(v, 6)] for s, v in chosen.choice.deviance] if chosen.choice else [],
+            }
+        )
+    return {
+        "microdeconv": microdeconv.__version__,
+        "input": str(todo.request.input),
+        "input_sha256": _digest(todo.request.input),
+        "method": todo.method.name,
+        "device": todo.machine.device,
+        "options": {k: [v.value if not isinstance(v.value, Path) else str(v.value), v.source] for k, v in todo.values.items() if v.source != "default"},
+        "scale": 1.0,
+        "channels": channels,
+    }  # fmt: skip
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
