@@ -59,13 +59,17 @@ class Blur:
         """Blur: object grid → field, float32."""
         return self._convolver.convolve(x, self.margin, self.field)
 
-    def adjoint(self, y: Tensor, transfer: Tensor | None = None) -> Tensor:
-        """Spread back: field → object grid, float32; through a further real filter when one is given."""
-        return self._convolver.correlate(y, self.margin, self.object_shape, transfer)
+    def adjoint(self, y: Tensor, filtered: Tensor | None = None) -> Tensor:
+        """Spread back: field → object grid, float32; filtered as well with what `filtered_otf` gave."""
+        return self._convolver.correlate(y, self.margin, self.object_shape, filtered)
 
     def restore(self, x: Tensor, transfer: Tensor) -> Tensor:
         """Apply conj(OTF) · transfer within the object grid: the shape of every linear restoration filter."""
-        return self._convolver.correlate(x, (0, 0, 0), self.object_shape, transfer)
+        return self._convolver.correlate(x, (0, 0, 0), self.object_shape, self.filtered_otf(transfer))
+
+    def filtered_otf(self, transfer: Tensor) -> Tensor:
+        """OTF · transfer, for `adjoint`: a real filter sampled like `power`, at no further transform."""
+        return self._convolver.spectrum * transfer
 
     def frequencies(self) -> tuple[Tensor, Tensor, Tensor]:
         """Cycles per voxel of the samples of `power` and of transfers, along z, y and x, shaped to broadcast."""

@@ -23,7 +23,7 @@ from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile
 LEAST_HALO = 16
-JUDGED = 1_500_000  # voxels, at most, on which the stop is chosen
+JUDGED = 600_000  # voxels, at most, on which the stop is chosen
 BASE_MEMORY = 450 * 10**6  # bytes of the interpreter and its libraries
 
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")

@@ -85,18 +85,16 @@ class Convolver:
         spectrum.mul_(self.spectrum)
         return self._unpacked(torch.fft.ifftn(spectrum), start, shape)
 
-    def correlate(self, volume: Tensor, start: Shape, shape: Shape, transfer: Tensor | None = None) -> Tensor:
+    def correlate(self, volume: Tensor, start: Shape, shape: Shape, spectrum: Tensor | None = None) -> Tensor:
         """The adjoint: correlate a volume that lies at `start`; give the box of `shape` at the grid's corner.
 
-        A real `transfer`, sampled like `spectrum`, filters on the way at no further transform.
+        Another `spectrum` may stand for the kernel's own: with the kernel's times a real filter it filters as well.
         """
         packed = self._packed(volume, start)
         # ifft(conj(K) fft(w)) = conj(fft(K ifft(conj(w)))): no conjugated copy of the kernel's spectrum
-        spectrum = torch.fft.ifftn(packed.conj_physical_())
-        spectrum.mul_(self.spectrum)
-        if transfer is not None:
-            spectrum.mul_(transfer)
-        return self._unpacked(torch.fft.fftn(spectrum).conj_physical_(), (0, 0, 0), shape)
+        product = torch.fft.ifftn(packed.conj_physical_())
+        product.mul_(self.spectrum if spectrum is None else spectrum)
+        return self._unpacked(torch.fft.fftn(product).conj_physical_(), (0, 0, 0), shape)
 
     def _packed(self, volume: Tensor, start: Shape) -> Tensor:
         z, y, x = (slice(s, s + n) for s, n in zip(start, volume.shape, strict=True))

@@ -1,0 +1,106 @@
+"""The program: its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from microdeconv import __version__
+from microdeconv.cli import look, psf, run
+from microdeconv.cli.flags import join_numbers
+from microdeconv.errors import MicrodeconvError
+
+OUR_BUG = 70
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"microdeconv {__version__}\n")
+        raise typer.Exit
+
+
+def build_app() -> typer.Typer:
+    """Put the commands together."""
+    app = typer.Typer(
+        name="microdeconv",
+        help="Deconvolution of fluorescence-microscopy stacks.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+
+    @app.callback()
+    def _top(
+        version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+    ) -> None:
+        """Deconvolution of fluorescence-microscopy stacks."""
+
+    run.add_to(app)
+    psf.add_to(app)
+    look.add_to(app)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; give its exit code.
+
+    An error of ours is one line on stderr and its own code; anything else is our bug, 70. TERM and HUP end the
+    program after the partial output is removed, with 143 and 129; INT with 130.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    words = join_numbers(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = build_app()(args=words, standalone_mode=False)
+        return int(code or 0)
+    except MicrodeconvError as error:
+        return _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _end("interrupted, nothing was left behind", 130)
+    except _Stopped as stop:
+        return _end(f"stopped by {signal.Signals(stop.number).name}, nothing was left behind", 128 + stop.number)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except Exception as error:  # noqa: BLE001 - whatever is left is a usage error of the parser, or our bug
+        shown = getattr(error, "format_message", None)
+        if shown is not None:
+            return _end(shown(), getattr(error, "exit_code", 2))
+        if type(error).__name__ == "Abort":
+            return _end("interrupted", 130)
+        if "-v" in words or "--verbose" in words:
+            raise
+        return _end(f"a bug of ours: {type(error).__name__}: {error}; run again with -v and report it", OUR_BUG)
+
+
+class _Stopped(BaseException):
+    """A signal asked the program to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _stop(number: int, frame: FrameType | None) -> Any:
+    del frame
+    raise _Stopped(number)
+
+
+def _end(text: str, code: int) -> int:
+    line = " ".join(text.split())
+    if _wants_json():
+        import json
+
+        sys.stderr.write(json.dumps({"level": "error", "event": "exit", "code": code, "message": line}) + "\n")
+    else:
+        sys.stderr.write(f"microdeconv: {line}\n")
+    return code
+
+
+def _wants_json() -> bool:
+    words = sys.argv[1:]
+    return any(w == "--log-format=json" or (w == "--log-format" and words[i + 1 : i + 2] == ["json"]) for i, w in enumerate(words))

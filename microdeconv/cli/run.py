@@ -1,0 +1,162 @@
+"""`microdeconv run`: stacks in, deconvolved stacks out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from microdeconv.cli.flags import layers, told, with_options
+from microdeconv.cli.terminal import Terminal
+from microdeconv.errors import MicrodeconvError, UsageError
+from microdeconv.options import options_of
+from microdeconv.request import Request, all_options
+
+if TYPE_CHECKING:
+    from microdeconv.pipeline import Outcome, Plan
+
+GENERAL = "General"
+ITEMS_FAILED = 3
+
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel=GENERAL)]
+
+
+def run(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="TIFF stacks.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="PATH", help="Result, or a folder ending in / for many. [default: INPUT_decon.tif]",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    config: Config = None,
+    save_settings: Annotated[
+        Path | None,
+        typer.Option("--save-settings", metavar="FILE", rich_help_panel=GENERAL, show_default=False,
+                     help="Write all settings, with what was chosen from the data, for --config of the next runs."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.", rich_help_panel=GENERAL)] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Warnings and errors only.", rich_help_panel=GENERAL)] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="More lines; tracebacks.", rich_help_panel=GENERAL)] = False,
+    log_format: Annotated[
+        Literal["auto", "rich", "plain", "json"],
+        typer.Option("--log-format", help="How progress is told on stderr.", rich_help_panel=GENERAL),
+    ] = "auto",
+    *,
+    given: dict[str, Any],
+) -> int:
+    """Deconvolve stacks. Optics come from the file, then from options; background, stop and tiles are chosen."""
+    above = layers(all_options(), given, config)
+    if len(inputs) > 1 and output is not None and not (output.is_dir() or str(output).endswith("/")):
+        raise UsageError(f"-o {output}: one name for {len(inputs)} inputs", "give a folder ending in /")
+    if save_settings is not None and len(inputs) > 1:
+        raise UsageError("--save-settings with several inputs", "choose the settings on one, then use them with --config")
+    target = Path(f"{output}/") if output is not None and not output.suffix else output
+    requests = [Request(one, _kept_slash(output, target), above) for one in inputs]
+    with Terminal(log_format, quiet=quiet) as terminal:
+        failed = 0
+        for request in requests:
+            try:
+                _one(request, terminal, dry_run=dry_run, verbose=verbose, save_settings=save_settings)
+            except MicrodeconvError as error:
+                if len(requests) == 1:
+                    raise
+                failed += 1
+                terminal.say(str(error), "error", code=error.exit_code)
+        code = ITEMS_FAILED if failed else 0
+        if failed:
+            terminal.say(f"{failed} of {len(requests)} inputs failed", "error")
+        terminal.event("exit", code=code)
+    return code
+
+
+def _kept_slash(output: Path | None, target: Path | None) -> Path | None:
+    """A folder named without its ending slash is still a folder if it exists."""
+    return target if output is not None and output.is_dir() else output
+
+
+def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool, save_settings: Path | None) -> None:
+    import sys
+
+    from microdeconv.machine import prepare
+    from microdeconv.pipeline import execute, plan
+
+    todo = plan(request)
+    if dry_run:
+        sys.stdout.write("\n".join(plan_lines(todo)) + "\n")
+        return
+    for line in plan_lines(todo) if verbose else plan_lines(todo)[:1]:
+        terminal.say(line)
+    prepare(todo.machine)
+    outcome = execute(todo, terminal.listen)
+    for note in outcome.notes:
+        terminal.say(note, "warning")
+    for line in _chosen_lines(todo, outcome):
+        terminal.say(line)
+    terminal.say(f"{outcome.output}: {outcome.seconds:.1f} s", output=str(outcome.output), seconds=outcome.seconds)
+    if save_settings is not None:
+        _save(save_settings, todo, outcome)
+        terminal.say(f"settings saved in {save_settings}")
+
+
+def plan_lines(todo: Plan) -> list[str]:
+    """The plan in words, for a person."""
+    header = todo.stack.header
+    lines = [f"{header.path}: {header.describe()}, {todo.method.name} on {todo.machine.device}"]
+    size = "unknown" if header.voxel_um is None else " x ".join(f"{v:g}" for v in header.voxel_um) + " µm (z y x)"
+    lines.append(f"  voxel {size}")
+    for channel in todo.channels:
+        name = header.channels[channel.number].name or ""
+        lines.append(f"  channel {channel.number} {name}".rstrip())
+        known = {k: v for k, v in channel.sources.items() if v.value is not None}
+        for key, value in known.items():
+            lines.append(f"    {key} {told(value)} ({value.source})")
+        shape = " x ".join(str(n) for n in channel.psf.pixels.shape)
+        lines.append(f"    PSF {shape}, {channel.psf.source}")
+        cut = channel.cut
+        grid = " x ".join(str(n) for n in cut.grid)
+        lines.append(f"    {cut.tiles} tile(s), halo {cut.halo[0]} x {cut.halo[1]}, padded to {grid}")
+    lines.append(f"  memory about {todo.memory / 1e9:.2g} GB of {todo.machine.memory / 1e9:.3g} GB ({todo.machine.memory_source})")
+    lines.append(f"  device {todo.machine.device}, {todo.machine.threads} thread(s)")
+    for key, value in todo.values.items():
+        if key not in todo.channels[0].sources:
+            lines.append(f"  {key} {told(value)} ({value.source})")
+    lines.append(f"  writes {todo.output} ({todo.header_out.container}, {todo.header_out.describe()})")
+    return lines + [f"  note: {note}" for note in todo.notes]
+
+
+def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
+    lines = []
+    for number, chosen in outcome.settings.items():
+        if not todo.method.keeps_counts:
+            steps = f", {chosen.iterations} iterations ({chosen.sources.get('iterations', 'given')})" if todo.method.iterative else ""
+            lines.append(f"channel {number}: background {chosen.background:.5g} ({chosen.sources.get('background', 'blank')}){steps}")
+    return lines
+
+
+def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
+    """Write what was asked for and what was chosen; `--config` of a later run then chooses nothing anew."""
+    from dataclasses import asdict
+
+    from microdeconv.io.record import write_settings
+
+    one_run = {"channel", "time", "overwrite", "parents", "preview", "record", "device", "memory", "threads", "tile"}
+    kept = {k: v.value for k, v in todo.values.items() if v.source != "default" and k not in one_run}
+    kept = {k: str(v) if isinstance(v, Path) else list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
+    chosen = [outcome.settings[c.number] for c in todo.channels]
+    kept["method"] = todo.method.name
+    kept["background"] = [c.background for c in chosen]
+    kept["offset"] = [c.camera.offset for c in chosen]
+    kept["gain"] = [c.camera.gain for c in chosen]
+    if todo.method.iterative:
+        kept["iterations"] = [c.iterations for c in chosen]
+    parameters = asdict(chosen[0].parameters)
+    kept |= {o.key: parameters[o.field] for o in options_of(todo.method.parameters)}
+    write_settings(path, kept, overwrite=bool(todo.values["overwrite"].value))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(with_options(run, all_options()))
+
+

@@ -1,0 +1,199 @@
+"""Light of a point through an objective: scalar and vectorial pupil integrals, aberrated by unlike refractive indices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+COVERSLIP_UM, COVERSLIP_RI = 170.0, 1.515
+WORKING_UM = 150.0  # of the immersion medium, between objective and coverslip
+NODES, CYCLES = 20, 4  # of a Gauss-Legendre panel, and turns of the phase that it may span
+PARAXIAL = 0.95  # of the aperture: rays that tell where the focus may lie
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Refractive indices and thicknesses (µm) on the way from a point to the objective, actual and by design.
+
+    Attributes
+    ----------
+    ri_sample, ri_glass, ri_immersion
+        As they are.
+    ri_glass_design, ri_immersion_design
+        As the objective was made for; None: the immersion's.
+    glass_um, glass_design_um, immersion_design_um
+        Thicknesses.
+    depth_um
+        Of the point below the coverslip.
+    """
+
+    ri_sample: float
+    ri_immersion: float
+    depth_um: float = 0.0
+    ri_glass: float = COVERSLIP_RI
+    ri_glass_design: float = COVERSLIP_RI
+    ri_immersion_design: float | None = None
+    glass_um: float = COVERSLIP_UM
+    glass_design_um: float = COVERSLIP_UM
+    immersion_design_um: float = WORKING_UM
+
+    def travelled(self) -> tuple[tuple[float, float], ...]:
+        """(index, thickness) of each layer whose path a ray gains, negative where the design's path is taken off."""
+        design = self.ri_immersion_design or self.ri_immersion
+        return (
+            (self.ri_sample, self.depth_um),
+            (self.ri_glass, self.glass_um),
+            (self.ri_glass_design, -self.glass_design_um),
+            (design, -self.immersion_design_um),
+        )
+
+    def gap_um(self) -> float:
+        """Thickness of the immersion medium that brings the paraxial focus onto the point."""
+        return -self.ri_immersion * sum(thickness / index for index, thickness in self.travelled())
+
+
+@dataclass(frozen=True, slots=True)
+class Pupil:
+    """An objective that looks at a point: numerical aperture, wavelength in vacuum (µm), layers, theory of light.
+
+    Scalar: h = |∫ J0(k n r sin θ) exp(i k W) sin θ cos θ dθ|². Vectorial, for dipoles of all directions alike:
+    h = |I0|² + 2 |I1|² + |I2|², with √cos θ apodisation and Fresnel's transmission of both interfaces. W is Gibson and
+    Lanni's path difference. Waves beyond the critical angle of the sample are evanescent and contribute so.
+
+    References
+    ----------
+    B. Richards, E. Wolf, Proc. R. Soc. A 253, 358 (1959). S. F. Gibson, F. Lanni, J. Opt. Soc. Am. A 9, 154 (1992).
+    P. Török, P. Varga, Appl. Opt. 36, 2305 (1997). F. Aguet, thesis 4418, EPFL (2009), ch. 2.
+    """
+
+    na: float
+    wavelength_um: float
+    layers: Layers
+    vectorial: bool = True
+
+    @property
+    def wavenumber(self) -> float:
+        """2π / λ, radians per µm."""
+        return 2 * math.pi / self.wavelength_um
+
+    def intensity(
+        self, radii_um: NDArray[np.float64], heights_um: NDArray[np.float64], device: str = "cpu"
+    ) -> NDArray[np.float64]:
+        """Give the intensity at radii and heights, not normalised.
+
+        Parameters
+        ----------
+        radii_um
+            Distances from the axis, in object space.
+        heights_um
+            Of the nominal focus above the point; positive where the objective is too far from the coverslip.
+        device
+            A torch device with float64.
+
+        Returns
+        -------
+        NDArray
+            float64 (r, z), ≥ 0.
+        """
+        import torch
+
+        radii = torch.as_tensor(radii_um, dtype=torch.float64, device=device)
+        heights = torch.as_tensor(heights_um, dtype=torch.float64, device=device)
+        theta, weight = self._nodes(float(radii.max()), heights)
+        sine, cosine = theta.sin(), theta.cos()
+        bessel_at = self.wavenumber * self.layers.ri_immersion * radii[:, None] * sine
+        wave = torch.exp(1j * self.wavenumber * self._path(sine, heights))
+        integrals = self._vectorial if self.vectorial else self._scalar
+        return np.asarray(integrals(bessel_at, weight, sine, cosine, wave).cpu().numpy())
+
+    def focus_um(self) -> float:
+        """Height of the brightest point on the axis.
+
+        Each cone of rays crosses the axis at a height of its own; the brightest point lies among these.
+        """
+        layers = self.layers
+        sine = np.linspace(0, PARAXIAL * min(self.na, layers.ri_sample) / layers.ri_immersion, 200)
+        immersion = layers.ri_immersion * np.sqrt(1 - sine**2)
+        across = (layers.ri_immersion * sine) ** 2
+        crossing = layers.gap_um() + immersion * sum(t / np.sqrt(n**2 - across) for n, t in layers.travelled())
+        if np.ptp(crossing) < 1e-6:
+            return 0.0
+        step = self.wavelength_um / (layers.ri_immersion - math.sqrt(layers.ri_immersion**2 - self.na**2)) / 8
+        low, high = float(crossing.min()) - 8 * step, float(crossing.max()) + 8 * step
+        for _ in range(2):
+            heights = np.arange(low, high, step)
+            parts = np.array_split(heights, 1 + heights.size // 4096)
+            on_axis = np.concatenate([self.intensity(np.zeros(1), part)[0] for part in parts])
+            best = float(heights[int(np.argmax(on_axis))])
+            low, high, step = best - step, best + step, step / 50
+        return best
+
+    def _nodes(self, reach_um: float, heights: Tensor) -> tuple[Tensor, Tensor]:
+        """Angles and their weights, close enough for the phase at the ends: Gauss-Legendre in even panels."""
+        import torch
+
+        alpha = math.asin(self.na / self.layers.ri_immersion)
+        trial = torch.linspace(0, alpha, 2000, dtype=torch.float64, device=heights.device)
+        ends = torch.stack([heights.min(), heights.max()])
+        turned = self._path(trial.sin(), ends).real.diff(dim=0).abs().sum(dim=0).max()
+        turns = self.wavenumber * (float(turned) + reach_um * self.na) / (2 * math.pi)
+        panels = 3 + math.ceil(turns / CYCLES)
+        nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        theta = (np.arange(panels)[:, None] + (nodes + 1) / 2).ravel() * alpha / panels
+        weight = np.tile(weights, panels) * alpha / (2 * panels)
+        return torch.as_tensor(theta, device=heights.device), torch.as_tensor(weight, device=heights.device)
+
+    def _path(self, sine: Tensor, heights: Tensor) -> Tensor:
+        """Gibson and Lanni's path difference, (θ, z) in µm, imaginary parts where waves are evanescent."""
+        across = (self.layers.ri_immersion * sine) ** 2
+        fixed = sum(thickness * _root(index, across) for index, thickness in self.layers.travelled())
+        return fixed[:, None] + _root(self.layers.ri_immersion, across)[:, None] * (self.layers.gap_um() - heights)
+
+    def _scalar(self, bessel_at: Tensor, weight: Tensor, sine: Tensor, cosine: Tensor, wave: Tensor) -> Tensor:
+        import torch
+
+        amplitude = (weight * sine * cosine)[:, None] * wave
+        return _integral(torch.special.bessel_j0(bessel_at), amplitude).abs().square_()
+
+    def _vectorial(self, bessel_at: Tensor, weight: Tensor, sine: Tensor, cosine: Tensor, wave: Tensor) -> Tensor:
+        import torch
+
+        j0, j1 = torch.special.bessel_j0(bessel_at), torch.special.bessel_j1(bessel_at)
+        j2 = torch.where(bessel_at > 1e-6, 2 * j1 / bessel_at.clamp_min(1e-6) - j0, 0.0)
+        s_wave, p_wave, sample_cosine = self._transmission(sine, cosine)
+        sample_sine = self.layers.ri_immersion / self.layers.ri_sample * sine
+        amplitude = (weight * sine * cosine.sqrt())[:, None] * wave
+        i0 = _integral(j0, amplitude * (s_wave + p_wave * sample_cosine)[:, None])
+        i1 = _integral(j1, amplitude * (p_wave * sample_sine)[:, None])
+        i2 = _integral(j2, amplitude * (s_wave - p_wave * sample_cosine)[:, None])
+        return i0.abs().square_() + 2 * i1.abs().square_() + i2.abs().square_()
+
+    def _transmission(self, sine: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Fresnel's transmission for s and p waves through both interfaces, and cos θ in the sample."""
+        immersed, glassy, sampled = self.layers.ri_immersion, self.layers.ri_glass, self.layers.ri_sample
+        across = (immersed * sine) ** 2
+        immersion, glass, sample = immersed * cosine, _root(glassy, across), _root(sampled, across)
+        s_wave = 4 * immersion * glass / ((immersion + glass) * (glass + sample))
+        into_glass = glassy / immersed * immersion + immersed / glassy * glass
+        into_sample = sampled / glassy * glass + glassy / sampled * sample
+        return s_wave, 4 * immersion * glass / (into_glass * into_sample), sample / sampled
+
+
+def _root(index: float, across: Tensor) -> Tensor:
+    """√(n² − n_i² sin² θ), imaginary beyond the critical angle."""
+    root: Tensor = (index**2 - across + 0j).sqrt()
+    return root
+
+
+def _integral(bessel: Tensor, amplitude: Tensor) -> Tensor:
+    """∫ over θ as a product of matrices, (r, θ) · (θ, z)."""
+    import torch
+
+    return torch.complex(bessel @ amplitude.real, bessel @ amplitude.imag)
