@@ -15,6 +15,7 @@ from microdeconv.fft import Convolver, Shape, good_size
 from microdeconv.stack import Psf
 
 MARGIN = 0.25
+LEAST_MARGIN = 12  # voxels, or the whole half-width of a PSF that is smaller: there it costs little
 LEAST_SEEN = 0.05  # object voxels of which less than this share of the light is seen are not estimated
 
 
@@ -96,7 +97,8 @@ class Blur:
 def plan_grids(kernel: tuple[int, ...], field: Shape, margin: float = MARGIN) -> tuple[Shape, Shape, Shape]:
     """Give the object's margin, the object grid and the transform grid for a PSF and a field, in voxels."""
     half = [k // 2 for k in kernel]
-    wide = [math.ceil(margin * h) for h in half]
+    least = LEAST_MARGIN if margin else 0
+    wide = [min(h, max(math.ceil(margin * h), least)) for h in half]
     shape = [n + 2 * w for n, w in zip(field, wide, strict=True)]
     needed = [max(n + w + h, o, k) for n, w, h, o, k in zip(field, wide, half, shape, kernel, strict=True)]
     grid = [good_size(n, even=axis == 1) for axis, n in enumerate(needed)]

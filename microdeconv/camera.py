@@ -36,7 +36,11 @@ class CameraOptions:
         parse=per_channel(float),
     )
     offset: tuple[float | Auto, ...] | Auto = option(
-        "auto", "Counts without any light; auto: from the noise.", panel=PANEL, metavar="auto|X", parse=per_channel(float)
+        "auto",
+        "Counts without any light; auto: from the noise.",
+        panel=PANEL,
+        metavar="auto|X",
+        parse=per_channel(float),
     )
     gain: tuple[float | Auto, ...] | Auto = option(
         "auto",
@@ -103,7 +107,11 @@ def blocks_of(volume: NDArray[Any]) -> Blocks:
     rows, columns = volume.shape[1] // height, volume.shape[2] // width
     for slab in chosen:
         part = volume[slab * depth : (slab + 1) * depth, : rows * height, : columns * width].astype(np.float32)
-        view = part.reshape(depth, rows, height, columns, width).transpose(1, 3, 0, 2, 4).reshape(rows * columns, depth, height, width)
+        view = (
+            part.reshape(depth, rows, height, columns, width)
+            .transpose(1, 3, 0, 2, 4)
+            .reshape(rows * columns, depth, height, width)
+        )
         filled = view.min(axis=(1, 2, 3)) == view.max(axis=(1, 2, 3))
         means.append(np.where(filled, np.nan, view.mean(axis=(1, 2, 3), dtype=np.float64)))
         rough = np.diff(np.diff(view, 2, axis=2), 2, axis=3) if min(height, width) > 2 else np.zeros_like(view)
@@ -214,7 +222,9 @@ def estimate_camera(volume: NDArray[Any], blocks: Blocks | None = None) -> Camer
         return CameraEstimate(Camera(min(offset, float(dark)), gain), True, "noise grows with the light")
     if spreads.size and spreads[0] > 0:  # even noise: as many electrons as give it in the dark
         gain = float(np.clip(np.median(spreads) / span, span / MOST_ELECTRONS, span / FEWEST_ELECTRONS))
-        return CameraEstimate(Camera(float(dark) - float(np.median(spreads)) / gain, gain), False, "noise does not grow with the light")
+        return CameraEstimate(
+            Camera(float(dark) - float(np.median(spreads)) / gain, gain), False, "noise does not grow with the light"
+        )
     return CameraEstimate(Camera(min(0.0, float(dark)), span / MOST_ELECTRONS), False, "no noise shows")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microdeconv.blur import Blur, MARGIN, plan_grids
+from microdeconv.blur import MARGIN, Blur, plan_grids
 from microdeconv.camera import Camera, CameraOptions, estimate_background, estimate_camera
 from microdeconv.errors import MemoryShortError
 from microdeconv.fft import Shape
@@ -22,8 +22,9 @@ from microdeconv.stack import Psf
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile
-LEAST_HALO = 16
+LEAST_HALO = 24
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
+UNFIT = 1.5  # held-out deviance per voxel from which the model is said not to fit
 BASE_MEMORY = 450 * 10**6  # bytes of the interpreter and its libraries
 
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
@@ -115,6 +116,8 @@ def settle(
     choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap))
     if choice.capped and given == AUTO:
         notes.append(f"the best stop lies beyond --max-iterations {cap}")
+    if choice.least > UNFIT and "unsure" not in sources.get("gain", ""):
+        notes.append(f"PSF or noise model do not fit the image well (deviance {choice.least:.3g}, should be 1)")
     steps = choice.iterations if given == AUTO else int(given)
     found = "held-out counts" if given == AUTO else "given"
     return replace(
@@ -140,8 +143,9 @@ def _settle_camera(
             notes.append(f"background {background:.5g} is unsure, {found.why}: it may be low, see --background")
     estimate = estimate_camera(volume)
     offset, gain = for_channel(options.offset, channel), for_channel(options.gain, channel)
-    sources["offset"] = "given" if offset != AUTO else f"estimated: {estimate.why}"
-    sources["gain"] = "given" if gain != AUTO else f"estimated: {estimate.why}"
+    told = f"{'estimated' if estimate.sure else 'unsure'}: {estimate.why}"
+    sources["offset"] = "given" if offset != AUTO else told
+    sources["gain"] = "given" if gain != AUTO else told
     eye = Camera(estimate.camera.offset if offset == AUTO else offset, estimate.camera.gain if gain == AUTO else gain)
     if offset == AUTO:
         eye = replace(eye, offset=min(eye.offset, background))
@@ -155,7 +159,11 @@ def _saturated_share(volume: NDArray[Any]) -> float:
     """Share of voxels at the top of the type, or at one top value that many share."""
     top = volume.max()
     share = float(np.count_nonzero(volume == top)) / volume.size
-    return share if volume.dtype.kind in "iu" and (top == np.iinfo(volume.dtype).max or top in (1023, 4095, 16383)) else 0.0
+    return (
+        share
+        if volume.dtype.kind in "iu" and (top == np.iinfo(volume.dtype).max or top in (1023, 4095, 16383))
+        else 0.0
+    )
 
 
 def _telling_part(volume: NDArray[Any], background: float) -> NDArray[Any]:
@@ -244,7 +252,8 @@ def plan_cut(field: Shape, psf: Psf, method: Method, machine: Machine, tile: int
     else:
         edge = int(tile)
     tiles = tiles_of(field, edge, halo)
-    read = (field[0], *(s.stop - s.start for s in tiles[0].read))
+    read_y, read_x = (span.stop - span.start for span in tiles[0].read)
+    read = (field[0], read_y, read_x)
     grid, size = need(read)
     if size > budget and tile != AUTO:
         raise MemoryShortError(
@@ -284,7 +293,7 @@ def deconvolve_volume(
     MemoryShortError
         When memory runs out at the smallest tile.
     """
-    edge, notes = cut.edge, []
+    edge, notes = cut.edge, list[str]()
     while True:
         tiles = tiles_of((volume.shape[0], volume.shape[1], volume.shape[2]), edge, cut.halo)
         try:
@@ -300,7 +309,13 @@ def deconvolve_volume(
 
 
 def _deconvolve_tiles(
-    volume: NDArray[Any], tiles: list[Tile], psf: Psf, method: Method, settings: Settings, machine: Machine, listen: Listen
+    volume: NDArray[Any],
+    tiles: list[Tile],
+    psf: Psf,
+    method: Method,
+    settings: Settings,
+    machine: Machine,
+    listen: Listen,
 ) -> NDArray[Any]:
     whole = np.zeros(volume.shape, np.float64 if method.keeps_counts else np.float32)
     steps = settings.iterations * len(tiles)

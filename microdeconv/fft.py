@@ -66,12 +66,13 @@ class Convolver:
         if middle[1]:
             placed[:, -middle[1] :] *= -1  # what lies before the origin has gone once round the turned axis
         packed = torch.complex(placed[:, : self.half], placed[:, self.half :])
-        return torch.fft.fftn(packed.mul_(self._turn))
+        spectrum: Tensor = torch.fft.fftn(packed.mul_(self._turn))
+        return spectrum
 
     def frequencies(self) -> tuple[Tensor, Tensor, Tensor]:
         """Cycles per voxel of each sample of the spectrum, along z, y and x, shaped to broadcast."""
         device = self.spectrum.device
-        z, y, x = self.grid
+        z, _, x = self.grid
         along_y = torch.fft.fftfreq(self.half, device=device) - 0.25 / self.half  # the turn moves each by a quarter
         return (
             torch.fft.fftfreq(z, device=device).reshape(-1, 1, 1),
@@ -105,7 +106,8 @@ class Convolver:
         if split < volume.shape[1]:
             first = y.start + split - self.half
             parts[z, first : first + volume.shape[1] - split, x, 1] = volume[:, split:]
-        return packed.mul_(self._turn)
+        packed.mul_(self._turn)
+        return packed
 
     def _unpacked(self, packed: Tensor, start: Shape, shape: Shape) -> Tensor:
         z, y, x = (slice(s, s + n) for s, n in zip(start, shape, strict=True))

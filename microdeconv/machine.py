@@ -164,7 +164,9 @@ def _settle_device(wanted: str) -> tuple[str, int | None]:
         if one.name == name:
             return one.name, one.free
     there = ", ".join(d.name for d in found)
-    raise UnavailableError(f"--device {wanted}: this machine has no such device", f"it has {there}; auto takes the best")
+    raise UnavailableError(
+        f"--device {wanted}: this machine has no such device", f"it has {there}; auto takes the best"
+    )
 
 
 @dataclass(frozen=True, slots=True)

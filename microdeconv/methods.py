@@ -6,7 +6,7 @@ from typing import Any
 
 from microdeconv.classical.identity import Identity, identity
 from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_lucy
-from microdeconv.classical.total_variation import TotalVariation, WEIGHTS, total_variation
+from microdeconv.classical.total_variation import WEIGHTS, TotalVariation, total_variation
 from microdeconv.classical.wiener import RATIOS, Wiener, wiener
 from microdeconv.errors import UsageError
 from microdeconv.options import nearest, options_of

@@ -84,10 +84,14 @@ def option(
         The group in the help.
     flag
         Name on the command line, when it is not the field's name with dashes.
+    metavar
+        What stands for the value in the help.
     low, high
         Inclusive bounds for numbers.
     parse
         Reads the value from text, a number or a list; raises `ValueError` in words.
+    short
+        A letter for the command line.
     """
     details = {
         "help": help,
@@ -147,9 +151,7 @@ def expected(opt: Option) -> str:
     return " or ".join(dict.fromkeys(words))
 
 
-def layered(
-    options: Iterable[Option], layers: Iterable[tuple[str, Mapping[str, Any]]]
-) -> dict[str, Sourced]:
+def layered(options: Iterable[Option], layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Sourced]:
     """Find the value of each option, by key, and its source: later layers win.
 
     Parameters

@@ -131,7 +131,11 @@ def _picked(header: Header, selection: Selection) -> tuple[list[int], list[int]]
 
 
 def _output_path(request: Request, options: OutputOptions, header: Header) -> Path:
-    ending = ".ome.tif" if options.format == "ome-tiff" or (options.format == "same" and header.container == "ome") else ".tif"
+    ending = (
+        ".ome.tif"
+        if options.format == "ome-tiff" or (options.format == "same" and header.container == "ome")
+        else ".tif"
+    )
     name = f"{natural_name(request.input)}_decon{ending}"
     if request.output is None:
         return request.input.with_name(name)
@@ -185,7 +189,9 @@ def _psf_for(request: Request, values: Mapping[str, Sourced], optics: Optics, he
     known = voxel is not None and (header.size("Z") == 1 or math.isfinite(voxel.z))
     lacking = [*missing(optics), *([] if known else ["--voxel"])]
     if lacking or voxel is None:
-        raise DataError(f"{request.input}: the optics are not all known", f"give {' '.join(lacking)}, or a PSF with --psf")
+        raise DataError(
+            f"{request.input}: the optics are not all known", f"give {' '.join(lacking)}, or a PSF with --psf"
+        )
     shape = auto_shape(optics, voxel, header.volume_shape)
     model: Model = build(Model, values)
     device = "cpu" if machine.device == "mps" else machine.device  # mps has no float64
@@ -223,7 +229,7 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
         )  # fmt: skip
         outcome.notes += outcome.settings[channel.number].notes
     outcome.record = _record(todo, outcome)
-    shown: list[tuple[NDArray[Any], ...]] = []
+    shown: list[tuple[NDArray[Any], NDArray[Any]]] = []
     options: OutputOptions = todo.group(OutputOptions)
     volumes = _volumes(todo, outcome, shown if options.preview else None, listen)
     if options.parents:
@@ -241,7 +247,7 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
     beside = todo.output.with_name(natural_name(todo.output))
     if options.preview:
         columns = [("before", *shown[0]), ("after", *shown[1])]
-        write_preview(Path(f"{beside}.png"), columns, todo.stack.header.voxel_um, overwrite=options.overwrite)  # type: ignore[arg-type]
+        write_preview(Path(f"{beside}.png"), columns, todo.stack.header.voxel_um, overwrite=options.overwrite)
     if options.record:
         write_record(Path(f"{beside}.json"), outcome.record, overwrite=options.overwrite)
     return outcome
@@ -250,14 +256,18 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
 def _read(todo: Plan, t: int, c: int, outcome: Outcome) -> NDArray[Any]:
     given = todo.values["offset"].value != AUTO
     volume, notes = check_pixels(
-        todo.stack.read(t, c), todo.group(Selection), todo.request.input, raw=todo.method.keeps_counts, offset_given=given
+        todo.stack.read(t, c),
+        todo.group(Selection),
+        todo.request.input,
+        raw=todo.method.keeps_counts,
+        offset_given=given,
     )
     outcome.notes += notes
     return volume
 
 
 def _volumes(
-    todo: Plan, outcome: Outcome, shown: list[tuple[NDArray[Any], ...]] | None, listen: Listen
+    todo: Plan, outcome: Outcome, shown: list[tuple[NDArray[Any], NDArray[Any]]] | None, listen: Listen
 ) -> Iterator[tuple[int, int, NDArray[Any]]]:
     for place, t in enumerate(todo.times):
         for number, channel in enumerate(todo.channels):
@@ -273,7 +283,7 @@ def _volumes(
             yield place, number, written
     if outcome.clipped:
         outcome.notes.append(
-            f"{outcome.clipped:,} voxels are beyond {todo.header_out.dtype.name} and were clipped: --dtype float32 keeps them"
+            f"{outcome.clipped:,} voxels beyond {todo.header_out.dtype.name} were clipped: --dtype float32 keeps them"
         )
 
 
@@ -316,7 +326,7 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
         "input_sha256": _digest(todo.request.input),
         "method": todo.method.name,
         "device": todo.machine.device,
-        "options": {k: [v.value if not isinstance(v.value, Path) else str(v.value), v.source] for k, v in todo.values.items() if v.source != "default"},
+        "options": {k: [v.value, v.source] for k, v in todo.values.items() if v.source != "default"},
         "scale": 1.0,
         "channels": channels,
     }  # fmt: skip

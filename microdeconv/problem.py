@@ -132,5 +132,7 @@ def poisson_deviance(counts: Tensor, predicted: Tensor) -> float:
     terms = torch.xlogy(counts, counts / predicted).add_(predicted).sub_(counts)
     value = 2 * float(terms.sum(dtype=torch.float64)) / counts.numel()
     if not np.isfinite(value):
-        raise DataError("the estimate is no longer finite", "check the PSF and the background, or use --acceleration none")
+        raise DataError(
+            "the estimate is no longer finite", "check the PSF and the background, or use --acceleration none"
+        )
     return value

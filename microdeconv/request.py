@@ -50,11 +50,15 @@ class OutputOptions:
     """What is written, and how."""
 
     dtype: Literal["same", "uint16", "float32"] = option(
-        "same", "Type of the result; values are never stretched, those beyond it are clipped and counted.", panel="Output"
+        "same",
+        "Type of the result; values are never stretched, those beyond it are clipped and counted.",
+        panel="Output",
     )
     format: Literal["same", "tiff", "ome-tiff"] = option("same", "Container of the result.", panel="Output")
     preview: bool = option(False, "Write a PNG of maximum projections before and after.", panel="Output")
-    record: bool = option(False, "Write how it was made beside the result (JSON); it always stands inside.", panel="Output")
+    record: bool = option(
+        False, "Write how it was made beside the result (JSON); it always stands inside.", panel="Output"
+    )
     overwrite: bool = option(False, "Replace outputs that exist.", panel="Output")
     parents: bool = option(False, "Make missing output folders.", panel="Output")
 

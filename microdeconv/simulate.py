@@ -177,7 +177,9 @@ def _radius(shape: Shape, rng: Generator) -> Volume:
 def _smooth_noise(shape: Shape, sigma: tuple[float, float, float], rng: Generator) -> Volume:
     from scipy.ndimage import gaussian_filter
 
-    noise = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), [s if n > 1 else 0 for s, n in zip(sigma, shape, strict=True)])
+    noise = gaussian_filter(
+        rng.standard_normal(shape, dtype=np.float32), [s if n > 1 else 0 for s, n in zip(sigma, shape, strict=True)]
+    )
     return noise / noise.std()
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 SHARE = 0.8  # of the counts are deconvolved, the rest judge
 EQUAL = 4e-5  # of deviance for each held-out photo-electron above the background: less is no difference
+EQUAL_AT_MOST = 0.005  # of deviance per voxel
+FITTING = 1.1  # deviance per voxel of a model that fits; it is one, a little more for real cameras
+MISFIT = 0.07  # of what the deviance is above that: steps that gain less fit the model's faults
 PATIENCE = 6  # steps at least without a better judgement before the search ends
 SEED = 20  # of the thinning: the same stack gives the same stop
 
@@ -37,7 +40,9 @@ class Stopping:
         parse=per_channel(int),
         short="n",
     )
-    max_iterations: int = option(150, "Most steps that auto may take.", panel="Method", metavar="N", low=1, high=100_000)
+    max_iterations: int = option(
+        150, "Most steps that auto may take.", panel="Method", metavar="N", low=1, high=100_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,13 @@ class Choice:
     deviance: tuple[tuple[int, float], ...]
     capped: bool
 
+    @property
+    def least(self) -> float:
+        """The least deviance, per voxel: one where PSF, background and noise model fit."""
+        return min(value for _, value in self.deviance)
 
-def solve(
-    problem: Problem, method: Method, parameters: Any, iterations: int, watch: Watch | None = None
-) -> Estimate:
+
+def solve(problem: Problem, method: Method, parameters: Any, iterations: int, watch: Watch | None = None) -> Estimate:
     """Run a method for a number of steps.
 
     Parameters
@@ -92,18 +100,18 @@ def solve(
 
     steps = iterations if method.iterative else 1
     with torch.inference_mode():
+        step, last = 0, problem.image
         for step, iterate in enumerate(islice(method.run(problem, parameters), steps), 1):
+            last = iterate.image
             if watch:
                 watch(step)
-        image = problem.image if method.keeps_counts else problem.blur.crop(iterate.image)
+        image = last if method.keeps_counts else problem.blur.crop(last)
         if not bool(torch.isfinite(image.sum())) and bool(torch.isfinite(problem.image.sum())):
             raise DataError(f"{method.name} gave values that are not finite", "check the PSF and the background")
         return Estimate(image.cpu().contiguous().numpy(), step)
 
 
-def choose(
-    problem: Problem, method: Method, parameters: Any, cap: int, watch: Watch | None = None
-) -> Choice:
+def choose(problem: Problem, method: Method, parameters: Any, cap: int, watch: Watch | None = None) -> Choice:
     """Find the number of steps, and a parameter at "auto", that best foretell counts not used.
 
     Photo-electrons are shared out binomially: a share p is deconvolved with background p b; its model, times
@@ -141,9 +149,10 @@ def choose(
             problem, image=kept.to(device), background=problem.background * SHARE, level=problem.level * SHARE
         )
         judged = [
-            _judge(part, held.to(device), method, candidate, cap, watch) for candidate in _candidates(method, parameters)
+            _judge(part, held.to(device), method, candidate, cap, watch)
+            for candidate in _candidates(method, parameters)
         ]
-    return min(judged, key=lambda choice: min(value for _, value in choice.deviance))
+    return min(judged, key=lambda choice: choice.least)
 
 
 def _candidates(method: Method, parameters: Any) -> Iterator[Any]:
@@ -168,8 +177,9 @@ def _judge(part: Problem, held: Tensor, method: Method, parameters: Any, cap: in
             best = len(trace) - 1
         elif len(trace) - best > max(PATIENCE, best // 4):
             break
-    light = part.level * (1 - SHARE) / SHARE
-    enough = trace[best][1] + EQUAL * light
+    least = trace[best][1]
+    equal = min(EQUAL * part.level * (1 - SHARE) / SHARE, EQUAL_AT_MOST)
+    enough = least + equal + MISFIT * max(least - FITTING, 0.0)
     stop = next(step for step, value in trace if value <= enough)
     return Choice(stop, parameters, tuple(trace), capped=method.iterative and stop >= cap - 1)
 

@@ -127,7 +127,12 @@ class Stack:
         header = Header(None, axes, pixels.shape, pixels.dtype, voxel_um, **details)
         if len(header.channels) != header.size("C"):
             header = Header(
-                None, axes, pixels.shape, pixels.dtype, voxel_um, **{**details, "channels": (Channel(),) * header.size("C")}
+                None,
+                axes,
+                pixels.shape,
+                pixels.dtype,
+                voxel_um,
+                **{**details, "channels": (Channel(),) * header.size("C")},
             )
         volumes = pixels.reshape(header.size("T"), header.size("C"), *header.volume_shape)
         return cls(header, lambda t, c: volumes[t, c])

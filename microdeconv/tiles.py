@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -56,10 +57,10 @@ def tiles_of(field: Shape, edge: int, halo: tuple[int, int]) -> list[Tile]:
 def _spans(size: int, edge: int, halo: int) -> list[tuple[Span, Span]]:
     number = -(-size // edge)
     bounds = [round(i * size / number) for i in range(number + 1)]
-    widest = max(b - a for a, b in zip(bounds, bounds[1:], strict=False))
+    widest = max(b - a for a, b in pairwise(bounds))
     wide = min(size, widest + 2 * halo)
     spans = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         first = min(max(0, start - halo - (wide - 2 * halo - (stop - start)) // 2), size - wide)
         spans.append((Span(start, stop), Span(first, first + wide)))
     return spans

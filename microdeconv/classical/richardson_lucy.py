@@ -48,7 +48,8 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
 
     Each plain step raises the likelihood. The others are watched: a step from which it fell is taken back, the
     momentum begins again and a is made larger, so that in the end the steps are plain ones. With b = 0 plain steps
-    keep the flux after every step, with a background only near convergence. Fits noise if run for ever; `solve` stops it.
+    keep the flux after every step, with a background only near convergence. Run for ever it fits noise; `solve` stops
+    it.
 
     Parameters
     ----------
@@ -167,9 +168,9 @@ def _unmatched(problem: Problem) -> Iterator[Iterate]:
 def _butterworth(blur: Blur) -> Tensor:
     """Falls to 0.001 where the OTF's modulus first falls to 0.02 along each axis, order 10."""
     power = blur.power()
-    distance = 0.0
+    distance = power.new_zeros(())
     for axis, frequency in enumerate(blur.frequencies()):
         along = power.amax(dim=tuple(a for a in range(3) if a != axis)).flatten()
         seen = frequency.flatten().abs()[along > 4e-4 * power.max()]
         distance = distance + (frequency / max(float(seen.max()), 1e-3)) ** 2
-    return (1 + 1e6 * distance**10).rsqrt_()
+    return distance.pow(10).mul(1e6).add(1).rsqrt()

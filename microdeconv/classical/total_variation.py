@@ -63,7 +63,8 @@ def total_variation(problem: Problem, parameters: TotalVariation) -> Iterator[It
     weight = float(parameters.regularisation)
     if parameters.acceleration == "wiener-butterworth":
         raise UsageError(
-            "--acceleration wiener-butterworth does not go with --method rl-tv", "use --method rl, or another acceleration"
+            "--acceleration wiener-butterworth does not go with --method rl-tv",
+            "use --method rl, or another acceleration",
         )
     smallest = 1e-3 * max(problem.level, problem.dark)
 

@@ -36,7 +36,9 @@ def build_app() -> typer.Typer:
 
     @app.callback()
     def _top(
-        version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+        version: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        ] = False,
     ) -> None:
         """Deconvolution of fluorescence-microscopy stacks."""
 
@@ -67,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
-    except Exception as error:  # noqa: BLE001 - whatever is left is a usage error of the parser, or our bug
+    except Exception as error:
         shown = getattr(error, "format_message", None)
         if shown is not None:
             return _end(shown(), getattr(error, "exit_code", 2))
@@ -103,4 +105,7 @@ def _end(text: str, code: int) -> int:
 
 def _wants_json() -> bool:
     words = sys.argv[1:]
-    return any(w == "--log-format=json" or (w == "--log-format" and words[i + 1 : i + 2] == ["json"]) for i, w in enumerate(words))
+    return any(
+        w == "--log-format=json" or (w == "--log-format" and words[i + 1 : i + 2] == ["json"])
+        for i, w in enumerate(words)
+    )

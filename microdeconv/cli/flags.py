@@ -27,9 +27,14 @@ def with_options(function: Callable[..., Any], options: Iterable[Option]) -> Cal
     """
     options = tuple(options)
     kinds = get_type_hints(function, include_extras=True)
-    own = [p.replace(annotation=kinds[p.name]) for p in inspect.signature(function).parameters.values() if p.name != "given"]
+    own = [
+        p.replace(annotation=kinds[p.name])
+        for p in inspect.signature(function).parameters.values()
+        if p.name != "given"
+    ]
     added = [
-        inspect.Parameter(o.key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(o)) for o in options
+        inspect.Parameter(o.key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(o))
+        for o in options
     ]
 
     def command(**words: Any) -> Any:
@@ -77,7 +82,7 @@ def join_numbers(words: Sequence[str]) -> list[str]:
         word = rest.pop(0)
         joined.append(word)
         if word in TRIPLES:
-            numbers = []
+            numbers: list[str] = []
             while rest and len(numbers) < 3 and _is_number(rest[0]):
                 numbers.append(rest.pop(0))
             if numbers:
@@ -94,7 +99,10 @@ def _is_number(word: str) -> bool:
 
 
 def layers(
-    options: Iterable[Option], given: Mapping[str, Any], config: Path | None, environment: Mapping[str, str] = os.environ
+    options: Iterable[Option],
+    given: Mapping[str, Any],
+    config: Path | None,
+    environment: Mapping[str, str] = os.environ,
 ) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """Give the layers above the file: configuration, environment, line; each value read and checked.
 

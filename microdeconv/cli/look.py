@@ -50,7 +50,10 @@ def devices() -> None:
 
 
 def show(
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel="General")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel="General"),
+    ] = None,
     *,
     given: dict[str, Any],
 ) -> None:

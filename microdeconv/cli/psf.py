@@ -34,10 +34,24 @@ def read_shape(raw: str) -> tuple[int, int, int]:
 
 def compute(
     output: Annotated[Path, typer.Argument(metavar="PSF.tif", help="Where to write the PSF.")],
-    shape: Annotated[str, typer.Option("--shape", metavar="Z,Y,X", help="Odd sizes in voxels.", rich_help_panel="Output")] = "63,101,101",
-    picture: Annotated[bool, typer.Option("--picture/--no-picture", help="Write a PNG of its sections too.", rich_help_panel="Output")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel="Output")] = False,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Optics from a TOML file, such as those in psfs/.", rich_help_panel="General")] = None,
+    shape: Annotated[
+        str, typer.Option("--shape", metavar="Z,Y,X", help="Odd sizes in voxels.", rich_help_panel="Output")
+    ] = "63,101,101",
+    picture: Annotated[
+        bool, typer.Option("--picture/--no-picture", help="Write a PNG of its sections too.", rich_help_panel="Output")
+    ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel="Output")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Optics from a TOML file, such as those in psfs/.",
+            rich_help_panel="General",
+        ),
+    ] = None,
     *,
     given: dict[str, Any],
 ) -> None:

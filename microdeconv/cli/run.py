@@ -19,25 +19,44 @@ if TYPE_CHECKING:
 GENERAL = "General"
 ITEMS_FAILED = 3
 
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel=GENERAL)]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel=GENERAL)
+]
 
 
 def run(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="TIFF stacks.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="PATH", help="Result, or a folder ending in / for many. [default: INPUT_decon.tif]",
-                     rich_help_panel="Output", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="Result, or a folder ending in / for many. [default: INPUT_decon.tif]",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
     ] = None,
     config: Config = None,
     save_settings: Annotated[
         Path | None,
-        typer.Option("--save-settings", metavar="FILE", rich_help_panel=GENERAL, show_default=False,
-                     help="Write all settings, with what was chosen from the data, for --config of the next runs."),
+        typer.Option(
+            "--save-settings",
+            metavar="FILE",
+            rich_help_panel=GENERAL,
+            show_default=False,
+            help="Write all settings, with what was chosen from the data, for --config of the next runs.",
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.", rich_help_panel=GENERAL)] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Warnings and errors only.", rich_help_panel=GENERAL)] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="More lines; tracebacks.", rich_help_panel=GENERAL)] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, write nothing.", rich_help_panel=GENERAL)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Warnings and errors only.", rich_help_panel=GENERAL)
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="More lines; tracebacks.", rich_help_panel=GENERAL)
+    ] = False,
     log_format: Annotated[
         Literal["auto", "rich", "plain", "json"],
         typer.Option("--log-format", help="How progress is told on stderr.", rich_help_panel=GENERAL),
@@ -50,7 +69,9 @@ def run(
     if len(inputs) > 1 and output is not None and not (output.is_dir() or str(output).endswith("/")):
         raise UsageError(f"-o {output}: one name for {len(inputs)} inputs", "give a folder ending in /")
     if save_settings is not None and len(inputs) > 1:
-        raise UsageError("--save-settings with several inputs", "choose the settings on one, then use them with --config")
+        raise UsageError(
+            "--save-settings with several inputs", "choose the settings on one, then use them with --config"
+        )
     target = Path(f"{output}/") if output is not None and not output.suffix else output
     requests = [Request(one, _kept_slash(output, target), above) for one in inputs]
     with Terminal(log_format, quiet=quiet) as terminal:
@@ -116,7 +137,9 @@ def plan_lines(todo: Plan) -> list[str]:
         cut = channel.cut
         grid = " x ".join(str(n) for n in cut.grid)
         lines.append(f"    {cut.tiles} tile(s), halo {cut.halo[0]} x {cut.halo[1]}, padded to {grid}")
-    lines.append(f"  memory about {todo.memory / 1e9:.2g} GB of {todo.machine.memory / 1e9:.3g} GB ({todo.machine.memory_source})")
+    lines.append(
+        f"  memory about {todo.memory / 1e9:.2g} GB of {todo.machine.memory / 1e9:.3g} GB ({todo.machine.memory_source})"
+    )
     lines.append(f"  device {todo.machine.device}, {todo.machine.threads} thread(s)")
     for key, value in todo.values.items():
         if key not in todo.channels[0].sources:
@@ -129,8 +152,14 @@ def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
     lines = []
     for number, chosen in outcome.settings.items():
         if not todo.method.keeps_counts:
-            steps = f", {chosen.iterations} iterations ({chosen.sources.get('iterations', 'given')})" if todo.method.iterative else ""
-            lines.append(f"channel {number}: background {chosen.background:.5g} ({chosen.sources.get('background', 'blank')}){steps}")
+            steps = (
+                f", {chosen.iterations} iterations ({chosen.sources.get('iterations', 'given')})"
+                if todo.method.iterative
+                else ""
+            )
+            lines.append(
+                f"channel {number}: background {chosen.background:.5g} ({chosen.sources.get('background', 'blank')}){steps}"
+            )
     return lines
 
 
@@ -158,5 +187,3 @@ def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command("run")(with_options(run, all_options()))
-
-

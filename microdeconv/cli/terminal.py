@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
 
@@ -36,7 +36,9 @@ class Terminal:
         """Begin."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Take the bar away."""
         self._end_bar()
 
@@ -45,7 +47,7 @@ class Terminal:
         if self.quiet and level == "info":
             return
         if self.format == "json":
-            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
             line = json.dumps({"t": now, "level": level, "event": "message", "message": text, **details}, default=str)
         else:
             line = text if level == "info" else f"{level}: {text}"
@@ -63,7 +65,9 @@ class Terminal:
             self._show(work, step, steps)
         elif time.monotonic() - self._last > EVERY:
             self._last = time.monotonic()
-            self.say(f"{work}: step {step} of {'at most ' if work == 'choosing' else ''}{steps}", step=step, steps=steps)
+            self.say(
+                f"{work}: step {step} of {'at most ' if work == 'choosing' else ''}{steps}", step=step, steps=steps
+            )
 
     def _show(self, work: str, step: int, steps: int) -> None:
         from rich.console import Console
@@ -86,6 +90,6 @@ class Terminal:
     def event(self, name: str, **details: Any) -> None:
         """Say something for programs only."""
         if self.format == "json":
-            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
             sys.stderr.write(json.dumps({"t": now, "level": "info", "event": name, **details}, default=str) + "\n")
             sys.stderr.flush()

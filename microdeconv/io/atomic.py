@@ -57,7 +57,9 @@ def check_output(path: Path, inputs: list[Path], *, overwrite: bool, parents: bo
         raise CannotCreateError(f"{existing}: cannot be written to", "choose another folder with -o")
     free = shutil.disk_usage(existing).free
     if free < 1.1 * needed:
-        raise WriteError(f"{path}: needs about {needed:,} bytes, the disk has {free:,} free", "make room or choose another disk")
+        raise WriteError(
+            f"{path}: needs about {needed:,} bytes, the disk has {free:,} free", "make room or choose another disk"
+        )
 
 
 @contextmanager
@@ -148,7 +150,9 @@ def _failure(path: Path, reason: OSError) -> WriteError:
     with suppress(OSError):
         free = shutil.disk_usage(path.parent).free
         if reason.errno in (None, errno.ENOSPC, errno.EDQUOT) and free < 2**24:
-            return WriteError(f"{path}: the disk is full, {free:,} bytes are free ({reason})", "make room and run again")
+            return WriteError(
+                f"{path}: the disk is full, {free:,} bytes are free ({reason})", "make room and run again"
+            )
     if reason.errno == errno.EFBIG:
         return WriteError(f"{path}: larger than files may be here (ulimit -f)", "raise the limit")
     return WriteError(f"{path}: writing failed ({reason.strerror or reason})", "check the disk and run again")

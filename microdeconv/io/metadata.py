@@ -53,7 +53,21 @@ def from_imagej(metadata: Mapping[str, Any], pixel: tuple[float | None, float | 
     """Read ImageJ's description; `pixel` is (y, x) of a pixel in ImageJ's unit, from the resolution tags."""
     unit = str(metadata.get("unit", "")).strip().lower()
     factor = UM.get(unit)
-    keep = ("Info", "Labels", "Ranges", "LUTs", "mode", "finterval", "fps", "min", "max", "loop", "Overlays", "ROI", "tunit")
+    keep = (
+        "Info",
+        "Labels",
+        "Ranges",
+        "LUTs",
+        "mode",
+        "finterval",
+        "fps",
+        "min",
+        "max",
+        "loop",
+        "Overlays",
+        "ROI",
+        "tunit",
+    )
     extras = {key: metadata[key] for key in keep if key in metadata}
     extras["unit"] = metadata.get("unit", "")
     colours = [_lut_colour(lut) for lut in metadata.get("LUTs", [])]

@@ -119,4 +119,4 @@ def _scale_bar(draw: Any, font: Any, um_per_pixel: float, corner: tuple[int, int
     length = max((n for n in NICE if n <= 0.3 * size[0] * um_per_pixel), default=NICE[0])
     left, bottom = corner[0] + 10, corner[1] + size[1] - 10
     draw.rectangle((left, bottom - 3, left + length / um_per_pixel, bottom), fill=INK)
-    draw.text((left, bottom - 20), f"{length:g} µm", fill=INK, font=font, stroke_width=2, stroke_fill=PAPER)
+    draw.text((left, bottom - 20), f"{length:g} um", fill=INK, font=font, stroke_width=2, stroke_fill=PAPER)

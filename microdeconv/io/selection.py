@@ -86,7 +86,10 @@ class Selection:
         None, "Which image of a file that holds several, counted from 0.", panel=PANEL, metavar="N", low=0, high=10_000
     )
     channel: Indices | None = option(
-        None, "Channels to deconvolve: 0, 0,2 or 1:3, counted from 0; all if not given.", panel=PANEL, metavar="LIST",
+        None,
+        "Channels to deconvolve: 0, 0,2 or 1:3, counted from 0; all if not given.",
+        panel=PANEL,
+        metavar="LIST",
         parse=read_indices,
     )
     time: Indices | None = option(
@@ -95,7 +98,9 @@ class Selection:
     voxel_um: Zyx | None = option(
         None, "Voxel size in µm: z y x, or z and xy.", panel=PANEL, flag="voxel", metavar="Z Y X", parse=read_voxel
     )
-    rgb: Literal["refuse", "split"] = option("refuse", "What to do with colour pictures: split makes channels.", panel=PANEL)
+    rgb: Literal["refuse", "split"] = option(
+        "refuse", "What to do with colour pictures: split makes channels.", panel=PANEL
+    )
     nan: Literal["refuse", "median"] = option(
         "refuse", "What to do with NaN and infinities: median takes the median of the neighbours.", panel=PANEL
     )

@@ -143,7 +143,9 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as reason:  # noqa: BLE001 - a damaged file makes the library fail in any way
         if "imagecodecs" in str(reason):
             raise _missing_codec(path) from None
-        raise DataError(f"{path}: damaged or not readable ({type(reason).__name__}: {reason})", "copy it anew") from None
+        raise DataError(
+            f"{path}: damaged or not readable ({type(reason).__name__}: {reason})", "copy it anew"
+        ) from None
     finally:
         log.removeHandler(complaints)
         log.propagate = propagates
@@ -201,7 +203,9 @@ def _check_claims(tif: tifffile.TiffFile, series: Any, path: Path) -> None:
     if claimed == 0 or series.dtype is None:
         raise DataError(f"{path}: holds no pixels, an axis has size zero", "check how it was written")
     if np.dtype(series.dtype).name not in ACCEPTED:
-        raise DataError(f"{path}: pixels of type {series.dtype} are not taken", f"convert them to one of {', '.join(ACCEPTED)}")
+        raise DataError(
+            f"{path}: pixels of type {series.dtype} are not taken", f"convert them to one of {', '.join(ACCEPTED)}"
+        )
     if _is_colour_palette(tif, series.keyframe):
         raise DataError(f"{path}: palette colours are no intensities", "save it as greyscale")
     plain = series.keyframe.compression == tifffile.COMPRESSION.NONE
@@ -258,7 +262,9 @@ def _axes(series: Any, selection: Selection, path: Path) -> tuple[str, tuple[int
     kept = [(a, n) for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX" or a in AXES]
     strange = "".join(a for a, _ in kept if a not in AXES)
     if strange or len({a for a, _ in kept}) != len(kept):
-        raise DataError(f"{path}: its axes {axes} {shape} are not all known", f"name them with --axes, letters of {AXES}")
+        raise DataError(
+            f"{path}: its axes {axes} {shape} are not all known", f"name them with --axes, letters of {AXES}"
+        )
     return "".join(a for a, _ in kept), tuple(n for _, n in kept), samples
 
 
@@ -282,7 +288,9 @@ def _facts(tif: tifffile.TiffFile, series: int, n_channels: int) -> Facts:
     extras = dict(shaped[0]) if shaped else {}
     if not shaped and page.description:
         extras["description"] = page.description
-    return Facts(facts.voxel_um, facts.channels * n_channels, {k: v for k, v in extras.items() if k != "shape"}, facts.notes)
+    return Facts(
+        facts.voxel_um, facts.channels * n_channels, {k: v for k, v in extras.items() if k != "shape"}, facts.notes
+    )
 
 
 def _pixel_size(tag: Any) -> float | None:
@@ -291,7 +299,9 @@ def _pixel_size(tag: Any) -> float | None:
     return float(tag.value[1]) / float(tag.value[0])
 
 
-def _read_volume(path: Path, number: int, axes: str, shape: tuple[int, ...], samples: bool, t: int, c: int) -> NDArray[Any]:
+def _read_volume(
+    path: Path, number: int, axes: str, shape: tuple[int, ...], samples: bool, t: int, c: int
+) -> NDArray[Any]:
     with _reading(path), _opened(path, companions=True) as tif:
         series = _series(tif, number, path)
         sizes = dict(zip(axes, shape, strict=True))

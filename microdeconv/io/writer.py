@@ -98,7 +98,11 @@ def _resolution(header: Header) -> dict[str, Any]:
 
 
 def _for_imagej(header: Header, order: str, text: str) -> dict[str, Any]:
-    kept = {k: v for k, v in header.extras.items() if k in ("mode", "finterval", "fps", "loop", "tunit", "Labels", "min", "max", "Ranges")}
+    kept = {
+        k: v
+        for k, v in header.extras.items()
+        if k in ("mode", "finterval", "fps", "loop", "tunit", "Labels", "min", "max", "Ranges")
+    }
     metadata: dict[str, Any] = {"axes": order, **kept}
     if "Labels" in metadata and len(metadata["Labels"]) != math.prod(header.size(a) for a in order if a not in "YX"):
         del metadata["Labels"]
@@ -148,7 +152,11 @@ def _for_ome(header: Header, order: str, text: str) -> dict[str, Any]:
     if complete:
         metadata["Channel"] = complete if "C" in order else {k: v[0] for k, v in complete.items()}
     metadata["MapAnnotation"] = {"Namespace": "microdeconv", "microdeconv": text}
-    return {"ome": True, "metadata": metadata, "bigtiff": math.prod(header.shape) * header.dtype.itemsize > IMAGEJ_LARGEST}
+    return {
+        "ome": True,
+        "metadata": metadata,
+        "bigtiff": math.prod(header.shape) * header.dtype.itemsize > IMAGEJ_LARGEST,
+    }
 
 
 def _ome_colour(colour: tuple[int, int, int] | None) -> int | None:
@@ -159,7 +167,11 @@ def _ome_colour(colour: tuple[int, int, int] | None) -> int | None:
 
 
 def _for_plain(header: Header, order: str, text: str) -> dict[str, Any]:
-    kept = {k: v for k, v in header.extras.items() if isinstance(v, (str, int, float, list)) and k not in ("axes", "shape", "microdeconv")}
+    kept = {
+        k: v
+        for k, v in header.extras.items()
+        if isinstance(v, (str, int, float, list)) and k not in ("axes", "shape", "microdeconv")
+    }
     metadata = {**kept, "axes": order, "microdeconv": text}
     details: dict[str, Any] = {"metadata": metadata}
     if header.voxel_um is not None:  # the tag's unit is the centimetre

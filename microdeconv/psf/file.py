@@ -1,43 +1,66 @@
-"""A PSF from a file or an array, made ready: checked, background taken off, resampled, centred, cropped, normalised."""
+"""A PSF from a file or an array, made ready: checked, background taken off, centred, cropped, resampled, normalised."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from microdeconv.errors import DataError
+from microdeconv.io.selection import Selection
 from microdeconv.io.tiff import open_stack
 from microdeconv.io.writer import RECORD_HEADING, write_stack
 from microdeconv.optics import Optics
+from microdeconv.psf.extent import support
 from microdeconv.stack import Channel, Header, Psf, Zyx
 
-NEGATIVE = 1e-3  # of the peak: values below are noise
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+NEGATIVE = 1e-3  # of the peak: values further below zero are no noise
+BACKGROUND = 1e-4  # of the peak: less is not worth taking off
 LOST = 0.01  # of the energy, cut away: worth a warning
-BORDER = 0.05  # of the energy at the border: the PSF is cut off
+BORDER = 0.05  # of the energy at the lateral border: the PSF is cut off
+ENDING = 0.2  # of the middle plane's energy in the last plane: the PSF is cut off in z
+LOBES = 3  # bright spots side by side, and
+FILLED = 0.12  # share of the plane that is bright: from these on it is an image, no PSF
+SMALL = 32  # pixels across, below which a tight crop may well be filled
+SAME_VOXEL = 0.01  # relative difference that is none
+SUBVOXEL = 0.02  # shifts below are not worth an interpolation
 Centre = Literal["peak", "centroid", "none"]
 
 
 def load_psf(
-    path: Path, voxel_um: Zyx | None, field: tuple[int, int, int], *, centre: Centre = "peak", background: bool = True
+    path: Path,
+    voxel_um: Zyx | None,
+    field: tuple[int, int, int],
+    *,
+    centre: Centre = "peak",
+    background: bool = True,
+    channel: int | None = None,
 ) -> Psf:
     """Read a PSF and make it ready for a stack.
+
+    A file that `write_psf` wrote is centred and free of background already: its middle voxel stays, whatever `centre`
+    and `background` say.
 
     Parameters
     ----------
     path
-        TIFF of one channel.
+        TIFF. Time points without planes are taken for planes: some programs save them so.
     voxel_um
         The stack's voxel size; nan or None where unknown.
     field
         The stack's sizes (z, y, x).
     centre, background
         See `ready`.
+    channel
+        Which one, of a file of several.
 
     Returns
     -------
@@ -47,19 +70,24 @@ def load_psf(
     Raises
     ------
     DataError
-        When it is no PSF, or none for this stack.
+        When it is no PSF, or none for this stack; or of several channels and none is picked.
     """
     stack = open_stack(path)
+    if stack.header.axes == "TYX" and field[0] > 1:
+        stack = open_stack(path, Selection(axes="ZYX"))
     header = stack.header
-    if header.size("C") * header.size("T") > 1:
-        raise DataError(f"{path}: {header.describe()} is not one PSF", "give a file of one channel for each")
-    optics = _optics_in(header)
-    if optics:  # computed by us: centred, without background
+    if header.size("T") > 1 or (channel is None and header.size("C") > 1):
+        raise DataError(f"{path}: {header.describe()} is not one PSF", "give a file of one channel and one time point")
+    if channel is not None and channel >= header.size("C"):
+        raise DataError(f"{path}: {header.describe()} has no channel {channel}", "count channels from 0")
+    record = _record_in(header)
+    if record is not None:
         centre, background = "none", False
-    psf = ready(
-        stack.read(0, 0), header.voxel_um, field, voxel_um, centre=centre, background=background, name=str(path)
-    )
-    return replace(psf, optics=optics, source=f"from {path.name}")
+    pixels = stack.read(0, channel or 0)
+    psf = ready(pixels, header.voxel_um, field, voxel_um, centre=centre, background=background, name=str(path))
+    if record is None:
+        return replace(psf, source=f"from {path.name}")
+    return replace(psf, optics=_optics_of(record), source=f"from {path.name} ({record['psf']})")
 
 
 def ready(
@@ -72,7 +100,10 @@ def ready(
     background: bool = True,
     name: str = "the PSF",
 ) -> Psf:
-    """Make an array into a PSF for a field: checked, resampled, centred to sub-voxel, cropped, sum one, sizes odd.
+    """Make an array into a PSF for a field: checked, centred to sub-voxel, cropped, resampled, sum one, sizes odd.
+
+    Shift and change of voxel size are one interpolation by cubic splines, after averaging where voxels grow. What lies
+    outside the array is taken for dark.
 
     Parameters
     ----------
@@ -85,9 +116,11 @@ def ready(
     voxel_um
         The image's voxel size; the PSF is resampled to it where both are known and differ by more than 1 %.
     centre
-        "peak" (parabola through the brightest voxel's neighbours), "centroid", or "none".
+        What comes into the middle voxel: "peak" (a parabola through the logarithms of the brightest voxel and its
+        neighbours), "centroid" of all light, or "none": the voxel n // 2 as it is.
     background
-        Take off the constant that the border shows, if it is more than 0.01 % of the peak.
+        Take off the constant that the border shows (the lowest decile of its darkest side) if it is more than 0.01 %
+        of the peak. More would be light: cones reach the border.
     name
         For messages.
 
@@ -99,81 +132,77 @@ def ready(
     Raises
     ------
     DataError
-        For zeros, NaN, negative values, 2-D on 3-D or the reverse.
+        For zeros, NaN, negative values beyond 0.1 % of the peak, 2-D on 3-D or the reverse, what looks like an image.
     """
     volume = pixels[None] if pixels.ndim == 2 else pixels
-    _check(volume, field, name)
     notes: list[str] = []
+    _check_values(volume, name)
+    _check_kind(volume, field, name)
     volume = volume.astype(np.float64)
-    volume = _without_background(volume, notes) if background else np.clip(volume, 0, None)
-    volume = _resampled(volume, own_voxel_um, voxel_um, notes)
-    volume = _centred(volume, centre, notes)
-    volume = _cropped(volume, field, notes)
-    if min(volume.shape[1:]) > 4 and _border_share(volume) > BORDER:
-        notes.append(f"{100 * _border_share(volume):.0f} % of its energy lies at its border: the PSF is cut off")
-    volume /= volume.sum()
-    return Psf(volume.astype(np.float32), voxel_um or own_voxel_um, None, "measured", tuple(notes))
+    if volume.min() < -1e-6 * volume.max():
+        notes.append(f"negative values down to {-100 * volume.min() / volume.max():.2g} % of its peak set to zero")
+    volume = np.clip(volume, 0, None)
+    if background:
+        volume = _without_background(volume, notes)
+    _check_lobes(volume, name, notes)
+    middle = _middle_of(volume, centre)
+    ratios = _ratios(volume, own_voxel_um, voxel_um, notes)
+    _tell_offset(volume, middle, centre, notes)
+    _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, notes)
+    _tell_ends(volume, np.array(field), ratios, notes)
+    volume = _sampled(volume, middle, ratios, np.array(field) - 1)
+    psf = Psf((volume / volume.sum()).astype(np.float32), voxel_um or own_voxel_um, None, "measured", tuple(notes))
+    return _without_dark_rims(psf)
 
 
-def _check(volume: NDArray[Any], field: tuple[int, int, int], name: str) -> None:
+def _check_values(volume: NDArray[Any], name: str) -> None:
     if volume.ndim != 3:
         raise DataError(f"{name}: a PSF has two or three axes, not {volume.ndim}", "give one channel and time point")
-    if not np.isfinite(volume).all():
-        raise DataError(f"{name}: {np.count_nonzero(~np.isfinite(volume))} voxels are NaN or infinite", "measure the PSF anew")
+    bad = volume.size - int(np.count_nonzero(np.isfinite(volume)))
+    if bad:
+        raise DataError(f"{name}: {bad} voxels are NaN or infinite", "measure the PSF anew")
     peak, least = float(volume.max()), float(volume.min())
     if peak <= 0:
-        raise DataError(f"{name}: holds no light, all voxels are zero", "give another PSF")
+        raise DataError(f"{name}: holds no light, no voxel is above zero", "give another PSF")
     if least < -NEGATIVE * peak:
-        raise DataError(f"{name}: has negative values, down to {least:g} at a peak of {peak:g}", "clip or measure it anew")
-    if (volume.shape[0] > 1) != (field[0] > 1):
-        kinds = ("2-D", "3-D")
-        hint = "are stack and PSF swapped?" if volume.size > np.prod(field) * 4 else "give a PSF with as many dimensions"
-        raise DataError(f"{name}: a {kinds[volume.shape[0] > 1]} PSF for a {kinds[field[0] > 1]} image", hint)
-    bright = np.count_nonzero(volume > 0.5 * peak)
-    if bright > 0.25 * volume.size and volume.size > 27:
-        raise DataError(f"{name}: {100 * bright / volume.size:.0f} % of it is bright: not a PSF", "are stack and PSF swapped?")
+        raise DataError(f"{name}: negative values, down to {least:g} at a peak of {peak:g}", "clip or measure it anew")
 
 
-def _border(volume: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Voxels of the lateral rim, all planes."""
-    return np.concatenate([volume[:, [0, -1], :].ravel(), volume[:, :, [0, -1]].ravel()])
+def _check_kind(volume: NDArray[Any], field: tuple[int, int, int], name: str) -> None:
+    if (volume.shape[0] > 1) == (field[0] > 1):
+        return
+    kinds = ("2-D", "3-D")
+    wider = volume.shape[1] > field[1] and volume.shape[2] > field[2]
+    hint = "are stack and PSF swapped?" if wider else "give a PSF with as many dimensions as the image"
+    raise DataError(f"{name}: a {kinds[volume.shape[0] > 1]} PSF for a {kinds[field[0] > 1]} image", hint)
+
+
+def _check_lobes(volume: NDArray[np.float64], name: str, notes: list[str]) -> None:
+    """Refuse what shows many bright things side by side, or one large: an image. Noise is smoothed over."""
+    from scipy.ndimage import gaussian_filter, label
+
+    if min(volume.shape[1:]) < SMALL:
+        return
+    seen = gaussian_filter(volume.max(axis=0), 1)
+    dark = float(np.median(seen))
+    lobes, n_lobes = label(seen > (dark + seen.max()) / 2)
+    filled = np.count_nonzero(lobes) / lobes.size
+    if n_lobes >= LOBES or filled > FILLED:
+        what = f"{n_lobes} bright spots side by side" if n_lobes >= LOBES else f"{100 * filled:.0f} % of it is bright"
+        raise DataError(f"{name}: does not look like a PSF, {what}", "are stack and PSF swapped? else cut out one bead")
+    if n_lobes > 1:
+        notes.append(f"{n_lobes} bright spots side by side: is it one PSF?")
 
 
 def _without_background(volume: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:
-    """Take off the least mean that one side of the rim shows, but no light: wide-field cones may reach the rim."""
+    """Take off what the darkest side of the lateral rim shows."""
     sides = (volume[:, 0, :], volume[:, -1, :], volume[:, :, 0], volume[:, :, -1])
     level = min(float(np.quantile(side, 0.1)) for side in sides)
     peak = float(volume.max())
-    if min(volume.shape[1:]) > 8 and level > 1e-4 * peak:
-        notes.append(f"a background of {100 * level / peak:.2g} % of its peak taken off")
-        volume = volume - level
-    return np.clip(volume, 0, None)
-
-
-def _resampled(
-    volume: NDArray[np.float64], own: Zyx | None, wanted: Zyx | None, notes: list[str]
-) -> NDArray[np.float64]:
-    if own is None or wanted is None:
+    if min(volume.shape[1:]) <= 8 or not BACKGROUND * peak < level < peak:
         return volume
-    ratios = [
-        w / o if n > 1 and math.isfinite(o) and math.isfinite(w) else 1.0
-        for o, w, n in zip(own, wanted, volume.shape, strict=True)
-    ]
-    if all(abs(r - 1) <= 0.01 for r in ratios):
-        return volume
-    from scipy.ndimage import gaussian_filter, map_coordinates
-
-    # averaging over the larger voxel before it is sampled: a box of r voxels has the variance (r² − 1) / 12
-    smooth = gaussian_filter(volume, [math.sqrt(max(r * r - 1, 0) / 12) for r in ratios])
-    middle = np.array(np.unravel_index(int(np.argmax(volume)), volume.shape), dtype=float)
-    half = [
-        (math.floor(m / r), math.floor((n - 1 - m) / r)) for m, n, r in zip(middle, volume.shape, ratios, strict=True)
-    ]
-    places = [m + r * np.arange(-a, b + 1) for m, (a, b), r in zip(middle, half, ratios, strict=True)]
-    sampled = map_coordinates(smooth, np.meshgrid(*places, indexing="ij"), order=3, mode="nearest")
-    sizes = " x ".join(f"{o:g}" for o in own)
-    notes.append(f"resampled from voxels of {sizes} µm to the stack's")
-    return np.clip(sampled, 0, None)
+    notes.append(f"a background of {100 * level / peak:.2g} % of its peak taken off")
+    return np.clip(volume - level, 0, None)
 
 
 def _middle_of(volume: NDArray[np.float64], centre: Centre) -> NDArray[np.float64]:
@@ -181,72 +210,93 @@ def _middle_of(volume: NDArray[np.float64], centre: Centre) -> NDArray[np.float6
     if centre == "none":
         return np.array([n // 2 for n in volume.shape], dtype=float)
     if centre == "centroid":
-        grids = np.meshgrid(*(np.arange(n) for n in volume.shape), indexing="ij")
-        return np.array([float((g * volume).sum() / volume.sum()) for g in grids])
+        profiles = (volume.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3))
+        return np.array([float(np.average(np.arange(p.size), weights=p)) for p in profiles])
     peak = np.array(np.unravel_index(int(np.argmax(volume)), volume.shape))
     place = peak.astype(float)
     for axis, n in enumerate(volume.shape):
         if 0 < peak[axis] < n - 1:
-            a, b, c = (float(volume[tuple(np.where(np.arange(3) == axis, peak + s, peak))]) for s in (-1, 0, 1))
-            bend = a - 2 * b + c
-            place[axis] += 0.5 * (a - c) / bend if bend < 0 else 0.0
+            place[axis] += _vertex(*(float(volume[tuple(peak + s * (np.arange(3) == axis))]) for s in (-1, 0, 1)))
     return place
 
 
-def _centred(volume: NDArray[np.float64], centre: Centre, notes: list[str]) -> NDArray[np.float64]:
-    """Shift the centre to the middle of an odd grid; a shift of less than 0.02 voxel is none."""
-    from scipy.ndimage import shift
-
-    place = _middle_of(volume, centre)
-    whole = np.round(place).astype(int)
-    part = whole - place
-    off = place - (np.array(volume.shape) - 1) / 2
-    if np.abs(off).max() > 1:
-        notes.append(f"its {'middle' if centre == 'none' else centre} was {_voxels(off)} voxels off the middle: centred")
-    if np.abs(part).max() > 0.02 and centre != "none":
-        padded = np.pad(volume, [(2, 2) if n > 1 else (0, 0) for n in volume.shape], mode="edge")
-        part = np.where(np.array(volume.shape) > 1, part, 0)
-        moved = shift(padded, part, order=3, mode="nearest")
-        volume = np.clip(moved[tuple(slice(2, -2) if n > 1 else slice(None) for n in volume.shape)], 0, None)
-    half = [max(w, n - 1 - w) for w, n in zip(whole, volume.shape, strict=True)]
-    return np.pad(volume, [(h - w, h - (n - 1 - w)) for h, w, n in zip(half, whole, volume.shape, strict=True)])
+def _vertex(before: float, at: float, after: float) -> float:
+    """Top of the parabola through three values one apart; through their logarithms where all are bright."""
+    if min(before, after) > 0.01 * at:
+        before, at, after = math.log(before), math.log(at), math.log(after)
+    bend = before - 2 * at + after
+    return 0.5 * (before - after) / bend if bend < 0 else 0.0
 
 
-def _voxels(off: NDArray[np.float64]) -> str:
-    return "(" + ", ".join(f"{o:+.1f}" for o in off) + ")"
+def _ratios(volume: NDArray[np.float64], own: Zyx | None, wanted: Zyx | None, notes: list[str]) -> NDArray[np.float64]:
+    """How many of the PSF's voxels a voxel of the stack takes, along each axis; 1 where they agree or nobody knows."""
+    ratios = np.ones(3)
+    if own is not None and wanted is not None:
+        known = np.isfinite(own) & np.isfinite(wanted) & (np.array(volume.shape) > 1)
+        ratios[known] = (np.array(wanted) / np.array(own))[known]
+        ratios[np.abs(ratios - 1) <= SAME_VOXEL] = 1.0
+        if (ratios != 1).any():
+            sizes = (" x ".join(f"{v:.4g}" for v in voxel) for voxel in (own, wanted))
+            notes.append("resampled from voxels of {} µm to the stack's {} µm (z y x)".format(*sizes))
+    return ratios
 
 
-def _cropped(volume: NDArray[np.float64], field: tuple[int, int, int], notes: list[str]) -> NDArray[np.float64]:
-    """Keep what can act within the field: at most its size less one to each side; drop empty rims."""
-    half = [min(n // 2, f - 1) for n, f in zip(volume.shape, field, strict=True)]
-    for axis in range(3):
-        profile = volume.sum(axis=tuple(a for a in range(3) if a != axis))
-        middle = volume.shape[axis] // 2
-        outwards = np.abs(np.arange(profile.size) - middle)[profile > 1e-9 * profile.sum()]
-        half[axis] = min(half[axis], int(outwards.max(initial=0)))
-    kept = volume[tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(volume.shape, half, strict=True))]
-    lost = 1 - float(kept.sum() / volume.sum())
-    if lost > 1e-4:
-        words = "warning: " if lost > LOST else ""
-        notes.append(f"{words}larger than the stack can use: cropped, {100 * lost:.2g} % of its energy lost")
-    return kept
+def _tell_offset(volume: NDArray[np.float64], middle: NDArray[np.float64], centre: Centre, notes: list[str]) -> None:
+    off = middle - (np.array(volume.shape) - 1) / 2
+    if centre != "none" and np.abs(off).max() > 1:
+        notes.append(f"its {centre} was ({', '.join(f'{o:+.1f}' for o in off)}) voxels (z y x) off the middle: centred")
 
 
-def _border_share(volume: NDArray[np.float64]) -> float:
-    return float(_border(volume).sum() / volume.sum())
+def _tell_loss(
+    volume: NDArray[np.float64], middle: NDArray[np.float64], reach: NDArray[np.float64], notes: list[str]
+) -> None:
+    """Say what is lost beyond the reach that can act within the field, and whether the PSF's own border cuts it."""
+    inside = volume
+    for axis, n in enumerate(volume.shape):
+        inside = inside.compress(np.abs(np.arange(n) - middle[axis]) <= reach[axis], axis=axis)
+    lost = 1 - float(inside.sum() / volume.sum())
+    if lost > LOST:
+        notes.append(f"larger than the stack can use: cropped, {100 * lost:.2g} % of its energy lost")
+    if min(volume.shape[1:]) > 4:
+        border = 1 - float(volume[:, 1:-1, 1:-1].sum() / volume.sum())
+        if border > BORDER:
+            notes.append(f"{100 * border:.0f} % of its energy lies at its border: it is cut off, a wider one is better")
 
 
-def support(psf: Psf, share: float) -> tuple[int, int, int]:
-    """Half-widths (z, y, x) of the smallest centred slabs that each hold a share of the energy."""
-    found = []
-    for axis in range(3):
-        profile = psf.pixels.sum(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
-        middle = profile.size // 2
-        folded = profile[middle:].copy()
-        folded[1:] += profile[:middle][::-1]
-        found.append(int(np.searchsorted(np.cumsum(folded), share * folded.sum() * (1 - 1e-9))))
-    z, y, x = found
-    return z, y, x
+def _tell_ends(
+    volume: NDArray[np.float64], field: NDArray[np.int_], ratios: NDArray[np.float64], notes: list[str]
+) -> None:
+    """Say that a PSF ends in z while it is bright, if the stack has use for more."""
+    n, usable = volume.shape[0], int((2 * field[0] - 1) * ratios[0])
+    planes = volume.sum(axis=(1, 2))
+    share = float(max(planes[0], planes[-1]) / planes.max())
+    if 1 < n < usable - 1 and share > ENDING:
+        notes.append(f"its last plane is {100 * share:.0f} % as bright as the brightest: {usable} planes would serve")
+
+
+def _sampled(
+    volume: NDArray[np.float64], middle: NDArray[np.float64], ratios: NDArray[np.float64], usable: NDArray[np.int_]
+) -> NDArray[np.float64]:
+    """Sample round the middle, every `ratios` voxels, `usable` samples to each side at most."""
+    from scipy.ndimage import affine_transform, gaussian_filter
+
+    whole = (ratios == 1) & (np.abs(middle - np.round(middle)) < SUBVOXEL)
+    middle = np.where(whole, np.round(middle), middle)
+    farthest = np.maximum(middle, np.array(volume.shape) - 1 - middle)
+    half = np.minimum((farthest / ratios + 0.5).astype(int), usable)
+    # averaging over the larger voxel before it is sampled: a box of r voxels has the variance (r² − 1) / 12
+    smooth = gaussian_filter(volume, np.sqrt(np.maximum(ratios**2 - 1, 0) / 12))
+    order, shape = 0 if whole.all() else 3, tuple(int(n) for n in 2 * half + 1)
+    start = middle - half * ratios
+    sampled = affine_transform(smooth, ratios, start, shape, np.float64, order, mode="grid-constant")
+    return np.clip(sampled, 0, None)
+
+
+def _without_dark_rims(psf: Psf) -> Psf:
+    """Drop planes, rows and columns at the ends that hold no light."""
+    half = support(psf, 1 - 1e-9)
+    inner = (slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(psf.pixels.shape, half, strict=True))
+    return replace(psf, pixels=np.ascontiguousarray(psf.pixels[tuple(inner)]))
 
 
 def write_psf(path: Path, psf: Psf, *, overwrite: bool) -> None:
@@ -265,13 +315,18 @@ def write_psf(path: Path, psf: Psf, *, overwrite: bool) -> None:
     write_stack(path, header, [(0, 0, psf.pixels)], record, container="imagej", overwrite=overwrite)
 
 
-def _optics_in(header: Header) -> Optics | None:
-    """The optics that `write_psf` put into a file."""
-    info = str(header.extras.get("Info", ""))
-    if RECORD_HEADING not in info:
-        return None
+def _record_in(header: Header) -> dict[str, Any] | None:
+    """Find the record that `write_psf` put into a file."""
+    _, heading, text = str(header.extras.get("Info", "")).partition(RECORD_HEADING)
     try:
-        told = json.loads(info.split(RECORD_HEADING)[1]).get("optics")
-        return Optics(**told) if told else None
-    except (ValueError, TypeError, AttributeError):
+        record = json.loads(text) if heading else None
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "psf" in record else None
+
+
+def _optics_of(record: dict[str, Any]) -> Optics | None:
+    try:
+        return Optics(**record["optics"]) if record.get("optics") else None
+    except TypeError:  # written by another version, with other fields
         return None

@@ -1,9 +1,10 @@
-"""Light of a point through an objective: scalar and vectorial pupil integrals, aberrated by unlike refractive indices."""
+"""Light of a point through an objective: scalar and vectorial pupil integrals, aberrated by unlike media."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 COVERSLIP_UM, COVERSLIP_RI = 170.0, 1.515
 WORKING_UM = 150.0  # of the immersion medium, between objective and coverslip
-NODES, CYCLES = 20, 4  # of a Gauss-Legendre panel, and turns of the phase that it may span
+NODES, CYCLES = 20, 3  # of a Gauss-Legendre panel, and turns of the phase that it may span
 PARAXIAL = 0.95  # of the aperture: rays that tell where the focus may lie
 
 
@@ -119,7 +120,8 @@ class Pupil:
         Each cone of rays crosses the axis at a height of its own; the brightest point lies among these.
         """
         layers = self.layers
-        sine = np.linspace(0, PARAXIAL * min(self.na, layers.ri_sample) / layers.ri_immersion, 200)
+        passed = min(self.na, *(index for index, thickness in layers.travelled() if thickness))
+        sine = np.linspace(0, PARAXIAL * passed / layers.ri_immersion, 200)
         immersion = layers.ri_immersion * np.sqrt(1 - sine**2)
         across = (layers.ri_immersion * sine) ** 2
         crossing = layers.gap_um() + immersion * sum(t / np.sqrt(n**2 - across) for n, t in layers.travelled())
@@ -136,24 +138,34 @@ class Pupil:
         return best
 
     def _nodes(self, reach_um: float, heights: Tensor) -> tuple[Tensor, Tensor]:
-        """Angles and their weights, close enough for the phase at the ends: Gauss-Legendre in even panels."""
+        """Angles and their weights: Gauss-Legendre in panels that keep up with the phase.
+
+        √(n² − n_i² sin² θ) is steep at a critical angle; θ = a + (b − a)(3 t² − 2 t³) makes it smooth in t.
+        """
         import torch
 
         alpha = math.asin(self.na / self.layers.ri_immersion)
         trial = torch.linspace(0, alpha, 2000, dtype=torch.float64, device=heights.device)
         ends = torch.stack([heights.min(), heights.max()])
         turned = self._path(trial.sin(), ends).real.diff(dim=0).abs().sum(dim=0).max()
-        turns = self.wavenumber * (float(turned) + reach_um * self.na) / (2 * math.pi)
-        panels = 3 + math.ceil(turns / CYCLES)
+        panels = 3 + math.ceil((float(turned) + reach_um * self.na) / self.wavelength_um / CYCLES)
         nodes, weights = np.polynomial.legendre.leggauss(NODES)
-        theta = (np.arange(panels)[:, None] + (nodes + 1) / 2).ravel() * alpha / panels
-        weight = np.tile(weights, panels) * alpha / (2 * panels)
+        t = ((np.arange(panels)[:, None] + (nodes + 1) / 2) / panels).ravel()
+        share = np.tile(weights / (2 * panels), panels) * 6 * t * (1 - t)
+        critical = {n for n in (self.layers.ri_sample, self.layers.ri_glass) if n < self.na}
+        knots = [0.0, *(math.asin(n / self.layers.ri_immersion) for n in sorted(critical)), alpha]
+        theta = np.concatenate([a + (b - a) * t * t * (3 - 2 * t) for a, b in pairwise(knots)])
+        weight = np.concatenate([(b - a) * share for a, b in pairwise(knots)])
         return torch.as_tensor(theta, device=heights.device), torch.as_tensor(weight, device=heights.device)
 
     def _path(self, sine: Tensor, heights: Tensor) -> Tensor:
         """Gibson and Lanni's path difference, (θ, z) in µm, imaginary parts where waves are evanescent."""
+        import torch
+
         across = (self.layers.ri_immersion * sine) ** 2
-        fixed = sum(thickness * _root(index, across) for index, thickness in self.layers.travelled())
+        fixed = torch.stack([thickness * _root(index, across) for index, thickness in self.layers.travelled()]).sum(
+            dim=0
+        )
         return fixed[:, None] + _root(self.layers.ri_immersion, across)[:, None] * (self.layers.gap_um() - heights)
 
     def _scalar(self, bessel_at: Tensor, weight: Tensor, sine: Tensor, cosine: Tensor, wave: Tensor) -> Tensor:

@@ -1,0 +1,75 @@
+"""Fixtures of all tests: small problems, real stacks, and a program to call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from microdeconv.blur import Blur
+from microdeconv.machine import Machine
+from microdeconv.problem import Problem
+from microdeconv.simulate import Exposure, Scene, gaussian_psf, simulate
+from microdeconv.stack import Psf
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+CPU = Machine("cpu", 8 * 10**9, "test", None, 2)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real stacks; tests that need it are skipped without."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder of shared real stacks is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def psf() -> Psf:
+    """A Gaussian PSF, odd, 13 x 11 x 11."""
+    return Psf(gaussian_psf((1.5, 1.2, 1.2)), None, None, "Gaussian")
+
+
+@pytest.fixture(scope="session")
+def scene(psf: Psf) -> Scene:
+    """Filaments, spots and nuclei in 20 x 48 x 44 voxels."""
+    return simulate("mixed", (20, 48, 44), psf.pixels, Exposure(200, 20, 100), seed=4)
+
+
+@pytest.fixture
+def problem(psf: Psf, scene: Scene) -> Problem:
+    """The scene as a problem in photo-electrons."""
+    return problem_of(scene.counts.astype(np.float32) - 100, psf, 20.0)
+
+
+def problem_of(light: np.ndarray, psf: Psf, background: float, margin: float = 0.25) -> Problem:
+    """Set up a problem on the CPU."""
+    blur = Blur(psf, light.shape, "cpu", margin)
+    image = torch.from_numpy(np.ascontiguousarray(light, dtype=np.float32)).clamp_min(0)
+    return Problem(image, blur, background, max(float(image.mean()) - background, 1e-6))
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the program as a process, in an empty folder."""
+
+    def call(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        import os
+
+        return subprocess.run(
+            [sys.executable, "-m", "microdeconv", *map(str, words)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **environment},
+            check=False,
+        )
+
+    return call
