@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,10 @@ Values = NDArray[np.float32]
 BLOCK = (4, 8, 8)
 SAMPLED = 2**24  # voxels looked at, at most
 EVEN = 1e-4  # of the range of the blocks' means: differences below it are none
-DROWNED = 2.0  # light of a floor, as a share of the contrast above it, at which it may be the object's
-CAUTION = 1.3  # of the way down to the offset, which is extrapolated from the noise and so is uncertain
-FLOOR_SHARE = 0.02  # of the blocks must lie on a floor for it to be a background
+MOSTLY = 0.3  # of the blocks on one floor are background, however dark the object
+DROWNED = 1.0  # light of a floor, as a share of the contrast above it, at which it may be the object's
+CAUTION = 1.7  # of the way down to the offset, which is extrapolated from the noise and so is uncertain
+FLOOR_SHARE = 0.01  # of the blocks must lie on a floor for it to be a background
 MOST_ELECTRONS, FEWEST_ELECTRONS = 1e6, 4.0  # that the brightest voxels may hold, where the noise tells nothing
 
 
@@ -103,24 +104,39 @@ def blocks_of(volume: NDArray[Any]) -> Blocks:
     slabs = volume.shape[0] // depth
     wanted = max(1, SAMPLED // max(depth * volume.shape[1] * volume.shape[2], 1))
     chosen = np.unique(np.linspace(0, slabs - 1, min(slabs, wanted)).round().astype(int))
-    means, variances = [], []
     rows, columns = volume.shape[1] // height, volume.shape[2] // width
+    found = []
     for slab in chosen:
         part = volume[slab * depth : (slab + 1) * depth, : rows * height, : columns * width].astype(np.float32)
-        view = (
-            part.reshape(depth, rows, height, columns, width)
-            .transpose(1, 3, 0, 2, 4)
-            .reshape(rows * columns, depth, height, width)
-        )
-        filled = view.min(axis=(1, 2, 3)) == view.max(axis=(1, 2, 3))
-        means.append(np.where(filled, np.nan, view.mean(axis=(1, 2, 3), dtype=np.float64)))
-        rough = np.diff(np.diff(view, 2, axis=2), 2, axis=3) if min(height, width) > 2 else np.zeros_like(view)
-        variances.append(np.square(rough).mean(axis=(1, 2, 3), dtype=np.float64) / 36)
-    mean, variance = np.concatenate(means), np.concatenate(variances)
-    kept = np.isfinite(mean)
+        view = part.reshape(depth, rows, height, columns, width).transpose(1, 3, 0, 2, 4)
+        found.append(_block_figures(view.reshape(rows * columns, depth, height, width)))
+    mean, variance, least, share = np.concatenate(found, axis=1)
+    kept = ~_is_filled(mean, variance, least, share)
     if not kept.any():
         return Blocks(np.array([float(volume.flat[0])]), np.zeros(1), depth * height * width)
     return Blocks(mean[kept], variance[kept], depth * height * width)
+
+
+def _block_figures(blocks: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean, noise variance, least value and its share for each block (block, z, y, x)."""
+    inside = (1, 2, 3)
+    least = blocks.min(axis=inside)
+    share = (blocks == least[:, None, None, None]).mean(axis=inside)
+    rough = np.diff(np.diff(blocks, 2, axis=2), 2, axis=3) if min(blocks.shape[2:]) > 2 else np.zeros_like(blocks)
+    variance = np.square(rough).mean(axis=inside, dtype=np.float64) / 36
+    return np.stack([blocks.mean(axis=inside, dtype=np.float64), variance, least, share])
+
+
+def _is_filled(
+    mean: NDArray[np.float64], variance: NDArray[np.float64], least: NDArray[np.float64], share: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Blocks of one value, and blocks that are partly of such a value, far below the rest of them."""
+    whole = share == 1
+    if whole.all() or not whole.any():
+        return whole
+    noise = float(np.sqrt(np.median(variance[~whole])))
+    partly = np.isin(least, least[whole]) & (share > 0.02) & (mean - least > 3 * noise)
+    return np.asarray(whole | partly)
 
 
 def _block_for(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -157,7 +173,7 @@ def estimate_background(volume: NDArray[Any]) -> BackgroundEstimate:
     share = on_floor / ordered.size
     camera = estimate_camera(volume, blocks)
     contrast = float(np.quantile(ordered, 0.999)) - floor
-    drowned = camera.sure and floor - camera.camera.offset > DROWNED * contrast
+    drowned = camera.sure and share < MOSTLY and floor - camera.camera.offset > DROWNED * contrast
     if share >= FLOOR_SHARE and on_floor >= 4 and not drowned:
         return BackgroundEstimate(floor, True, f"{100 * share:.0f} % of the field lies on a floor")
     low = float(ordered[0]) - 3 * error
@@ -215,7 +231,7 @@ def estimate_camera(volume: NDArray[Any], blocks: Blocks | None = None) -> Camer
     gain = slope = float("nan")
     if means.size >= 3 and np.all(spreads > 0) and np.ptp(means) > 0:
         weights = 1 / spreads  # the relative error of a variance is the same everywhere
-        slope, intercept = np.polyfit(means, spreads, 1, w=weights)
+        slope, _ = np.polyfit(means, spreads, 1, w=weights)
         gain = float(slope)
     if np.isfinite(gain) and span / MOST_ELECTRONS < gain < span / FEWEST_ELECTRONS * 4:
         offset = float(means[0] - spreads[0] / gain)

@@ -22,7 +22,7 @@ from microdeconv.stack import Psf
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile
-LEAST_HALO = 24
+LEAST_HALO = 32
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
 UNFIT = 1.5  # held-out deviance per voxel from which the model is said not to fit
 BASE_MEMORY = 450 * 10**6  # bytes of the interpreter and its libraries

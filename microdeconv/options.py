@@ -206,13 +206,13 @@ def _alternatives(kind: Any) -> tuple[Any, ...]:
 
 
 def _read(kind: Any, raw: Any) -> Any:
-    reason = "not understood"
+    reason = ""
     for one in _alternatives(kind):
         if typing.get_origin(one) is Literal:
             if str(raw) in typing.get_args(one):
                 return str(raw)
             close = nearest(str(raw), (str(w) for w in typing.get_args(one)))
-            reason = f"did you mean {close}?" if close else "not one of its words"
+            reason = reason or (f"did you mean {close}?" if close else "not one of its words")
         elif one is bool:
             words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
             if str(raw).lower() in words:
@@ -224,7 +224,7 @@ def _read(kind: Any, raw: Any) -> Any:
                 reason = str(problem)
         elif one in (str, Path) and isinstance(raw, (str, Path)):
             return one(raw)
-    raise ValueError(reason)
+    raise ValueError(reason or "not understood")
 
 
 def _number(kind: type, raw: Any) -> float | int:

@@ -26,11 +26,12 @@ class Span(NamedTuple):
 class Tile(NamedTuple):
     """A part of a field: its own core, and what is read for it, in y and x; z is never cut.
 
-    Cores partition the field; reads of one plan have equal sizes.
+    Cores partition the field; reads of one plan have equal sizes; seams are blended over `ramp` voxels to each side.
     """
 
     core: tuple[Span, Span]
     read: tuple[Span, Span]
+    ramp: tuple[int, int]
 
     def cut(self, volume: NDArray[np.generic]) -> NDArray[np.generic]:
         """What is read of a volume (z, y, x)."""
@@ -51,7 +52,8 @@ def tiles_of(field: Shape, edge: int, halo: tuple[int, int]) -> list[Tile]:
         Voxels read beyond the core in y and in x; at the field's border a tile reads more on the other side.
     """
     y, x = (_spans(n, edge, h) for n, h in zip(field[1:], halo, strict=True))
-    return [Tile((core_y, core_x), (read_y, read_x)) for core_y, read_y in y for core_x, read_x in x]
+    ramp = min(RAMP, halo[0]), min(RAMP, halo[1])
+    return [Tile((core_y, core_x), (read_y, read_x), ramp) for core_y, read_y in y for core_x, read_x in x]
 
 
 def _spans(size: int, edge: int, halo: int) -> list[tuple[Span, Span]]:
@@ -103,7 +105,7 @@ def join(whole: NDArray[np.generic], tile: Tile, part: NDArray[np.generic]) -> N
     Parameters
     ----------
     whole
-        (z, y, x), written to.
+        (z, y, x), zeros at first; written to.
     tile
         The tile.
     part
@@ -111,9 +113,9 @@ def join(whole: NDArray[np.generic], tile: Tile, part: NDArray[np.generic]) -> N
     """
     keep: list[Span] = []
     weights = []
-    for core, read, size in zip(tile.core, tile.read, whole.shape[1:], strict=True):
-        before = min(RAMP, core.start - read.start)
-        after = min(RAMP, read.stop - core.stop) if core.stop < size else 0
+    for core, ramp_width, size in zip(tile.core, tile.ramp, whole.shape[1:], strict=True):
+        before = ramp_width if core.start > 0 else 0
+        after = ramp_width if core.stop < size else 0
         keep.append(Span(core.start - before, core.stop + after))
         place = np.arange(keep[-1].start, keep[-1].stop)
         ramp = (place - core.start + before + 0.5) / (2 * before) if before else np.ones(place.size)

@@ -43,8 +43,8 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     Plain: x ← x · Hᵀ(y / (H x + b)) / Hᵀ1, from a flat object. Momentum takes the step from x + β (x − x_previous),
     β the less of (k − 1) / (k + 2) and 1 − 2 / √(k + 3). Preconditioned steps are
     x ← x · (1 + P Hᵀ(y / (H x + b) − 1) / Hᵀ1) with the filter P = (1 + a) / (|OTF|² + a), which lifts the frequencies
-    that the PSF holds down twice, once in H and once in Hᵀ; at the solution the bracket is one whatever P is, so the
-    answer is that of plain steps, found sooner.
+    that the PSF holds down twice, once in H and once in Hᵀ. Where the object is positive the answer is that of plain
+    steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one.
 
     Each plain step raises the likelihood. The others are watched: a step from which it fell is taken back, the
     momentum begins again and a is made larger, so that in the end the steps are plain ones. With b = 0 plain steps

@@ -33,7 +33,8 @@ def compute_psf(
     Widefield: the light of `Pupil`. Confocal, spinning disk: excitation × (emission ⊛ pinhole). Light sheet:
     detection × a Gaussian sheet. Two-photon: excitation². One Airy unit is 1.22 λ_emission / NA. Light is averaged over
     each pixel, but not along z. Unlike indices of sample and immersion move the focus: the PSF is taken round the
-    brightest point of the axis, which lies in the middle voxel. z grows with the distance of the objective.
+    brightest point of the axis, which lies in the middle voxel. z grows as the focus goes deeper into the sample, away
+    from the coverslip: a stack that was taken the other way needs the PSF of the other way, which matters only here.
 
     Not modelled: light that comes through a spinning disk's other pinholes; the sheet's profile along its way.
 
@@ -151,7 +152,7 @@ def _detected(
     pinhole_au: float,
     device: str,
 ) -> NDArray[np.float64]:
-    """Emission convolved with the pinhole's disk, by the disk's exact transform; light from beyond the window counts."""
+    """Emission convolved with the pinhole's disk, by the disk's own transform; light from beyond the window counts."""
     from scipy.fft import irfft2, next_fast_len, rfft2
     from scipy.special import j1
 

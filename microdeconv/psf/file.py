@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
 NEGATIVE = 1e-3  # of the peak: values further below zero are no noise
 BACKGROUND = 1e-4  # of the peak: less is not worth taking off
-LOST = 0.01  # of the energy, cut away: worth a warning
+LOST = 1e-3  # of the energy, cut away: worth a word
 BORDER = 0.05  # of the energy at the lateral border: the PSF is cut off
 ENDING = 0.2  # of the middle plane's energy in the last plane: the PSF is cut off in z
 LOBES = 3  # bright spots side by side, and
 FILLED = 0.12  # share of the plane that is bright: from these on it is an image, no PSF
 SMALL = 32  # pixels across, below which a tight crop may well be filled
 SAME_VOXEL = 0.01  # relative difference that is none
+UNLIKE_VOXEL = 10  # ratio of voxel sizes that is no sampling but a wrong unit
 SUBVOXEL = 0.02  # shifts below are not worth an interpolation
 Centre = Literal["peak", "centroid", "none"]
 
@@ -102,7 +104,7 @@ def ready(
 ) -> Psf:
     """Make an array into a PSF for a field: checked, centred to sub-voxel, cropped, resampled, sum one, sizes odd.
 
-    Shift and change of voxel size are one interpolation by cubic splines, after averaging where voxels grow. What lies
+    Shift and change of voxel size are one interpolation by cubic splines, after averaging where pixels grow. What lies
     outside the array is taken for dark.
 
     Parameters
@@ -116,7 +118,7 @@ def ready(
     voxel_um
         The image's voxel size; the PSF is resampled to it where both are known and differ by more than 1 %.
     centre
-        What comes into the middle voxel: "peak" (a parabola through the logarithms of the brightest voxel and its
+        What comes into the middle voxel: "peak" (top of a quadric through the logarithms of the brightest voxel and its
         neighbours), "centroid" of all light, or "none": the voxel n // 2 as it is.
     background
         Take off the constant that the border shows (the lowest decile of its darkest side) if it is more than 0.01 %
@@ -146,7 +148,9 @@ def ready(
         volume = _without_background(volume, notes)
     _check_lobes(volume, name, notes)
     middle = _middle_of(volume, centre)
-    ratios = _ratios(volume, own_voxel_um, voxel_um, notes)
+    ratios = _ratios(volume.shape, own_voxel_um, voxel_um, name)
+    if (ratios != 1).any():
+        notes.append(f"resampled from voxels of {_sizes(own_voxel_um)} to the stack's {_sizes(voxel_um)} (z y x)")
     _tell_offset(volume, middle, centre, notes)
     _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, notes)
     _tell_ends(volume, np.array(field), ratios, notes)
@@ -158,6 +162,8 @@ def ready(
 def _check_values(volume: NDArray[Any], name: str) -> None:
     if volume.ndim != 3:
         raise DataError(f"{name}: a PSF has two or three axes, not {volume.ndim}", "give one channel and time point")
+    if volume.size == 0 or volume.dtype.kind not in "buif":
+        raise DataError(f"{name}: {volume.size} voxels of {volume.dtype} are no PSF", "give real numbers")
     bad = volume.size - int(np.count_nonzero(np.isfinite(volume)))
     if bad:
         raise DataError(f"{name}: {bad} voxels are NaN or infinite", "measure the PSF anew")
@@ -169,7 +175,7 @@ def _check_values(volume: NDArray[Any], name: str) -> None:
 
 
 def _check_kind(volume: NDArray[Any], field: tuple[int, int, int], name: str) -> None:
-    if (volume.shape[0] > 1) == (field[0] > 1):
+    if (volume.shape[0] > 1) == (field[0] > 1) or volume.size == 1:
         return
     kinds = ("2-D", "3-D")
     wider = volume.shape[1] > field[1] and volume.shape[2] > field[2]
@@ -212,33 +218,49 @@ def _middle_of(volume: NDArray[np.float64], centre: Centre) -> NDArray[np.float6
     if centre == "centroid":
         profiles = (volume.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3))
         return np.array([float(np.average(np.arange(p.size), weights=p)) for p in profiles])
+    return _top(volume)
+
+
+def _top(volume: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Top of the quadric through the logarithms round the brightest voxel: a Gaussian's, slanted or not.
+
+    Along a ridge that runs askew nothing tells the top: the nearest point of the ridge serves.
+    """
     peak = np.array(np.unravel_index(int(np.argmax(volume)), volume.shape))
+    free = [a for a, n in enumerate(volume.shape) if 0 < peak[a] < n - 1]
+    steps = np.eye(3, dtype=int)
+
+    def level(step: NDArray[np.int_]) -> float:
+        return math.log(max(float(volume[tuple(peak + step)] / volume[tuple(peak)]), 1e-3))
+
+    slope = np.array([level(steps[a]) - level(-steps[a]) for a in free]) / 2
+    bend = np.diag([level(steps[a]) + level(-steps[a]) for a in free])
+    for i, j in combinations(range(len(free)), 2):
+        a, b = steps[free[i]], steps[free[j]]
+        bend[i, j] = bend[j, i] = (level(a + b) + level(-a - b) - level(a - b) - level(b - a)) / 4
+    scale = np.sqrt(np.maximum(-np.diag(bend), 1e-9))
+    move = -np.linalg.pinv(bend / np.outer(scale, scale), rcond=0.1, hermitian=True) @ (slope / scale) / scale
     place = peak.astype(float)
-    for axis, n in enumerate(volume.shape):
-        if 0 < peak[axis] < n - 1:
-            place[axis] += _vertex(*(float(volume[tuple(peak + s * (np.arange(3) == axis))]) for s in (-1, 0, 1)))
+    place[free] += np.clip(move, -0.5, 0.5)
     return place
 
 
-def _vertex(before: float, at: float, after: float) -> float:
-    """Top of the parabola through three values one apart; through their logarithms where all are bright."""
-    if min(before, after) > 0.01 * at:
-        before, at, after = math.log(before), math.log(at), math.log(after)
-    bend = before - 2 * at + after
-    return 0.5 * (before - after) / bend if bend < 0 else 0.0
-
-
-def _ratios(volume: NDArray[np.float64], own: Zyx | None, wanted: Zyx | None, notes: list[str]) -> NDArray[np.float64]:
+def _ratios(shape: tuple[int, ...], own: Zyx | None, wanted: Zyx | None, name: str) -> NDArray[np.float64]:
     """How many of the PSF's voxels a voxel of the stack takes, along each axis; 1 where they agree or nobody knows."""
     ratios = np.ones(3)
-    if own is not None and wanted is not None:
-        known = np.isfinite(own) & np.isfinite(wanted) & (np.array(volume.shape) > 1)
-        ratios[known] = (np.array(wanted) / np.array(own))[known]
-        ratios[np.abs(ratios - 1) <= SAME_VOXEL] = 1.0
-        if (ratios != 1).any():
-            sizes = (" x ".join(f"{v:.4g}" for v in voxel) for voxel in (own, wanted))
-            notes.append("resampled from voxels of {} µm to the stack's {} µm (z y x)".format(*sizes))
+    if own is None or wanted is None:
+        return ratios
+    known = np.isfinite(own) & np.isfinite(wanted) & (np.array(shape) > 1)
+    ratios[known] = (np.array(wanted) / np.array(own))[known]
+    if not 1 / UNLIKE_VOXEL <= ratios.min() <= ratios.max() <= UNLIKE_VOXEL:
+        differ = f"its voxels of {_sizes(own)} and the stack's of {_sizes(wanted)} are too unlike"
+        raise DataError(f"{name}: {differ}", "is a unit wrong? --voxel gives the stack's")
+    ratios[np.abs(ratios - 1) <= SAME_VOXEL] = 1.0
     return ratios
+
+
+def _sizes(voxel_um: Zyx | None) -> str:
+    return " x ".join(f"{size:.4g}" for size in voxel_um or ()) + " µm"
 
 
 def _tell_offset(volume: NDArray[np.float64], middle: NDArray[np.float64], centre: Centre, notes: list[str]) -> None:
@@ -284,12 +306,12 @@ def _sampled(
     middle = np.where(whole, np.round(middle), middle)
     farthest = np.maximum(middle, np.array(volume.shape) - 1 - middle)
     half = np.minimum((farthest / ratios + 0.5).astype(int), usable)
-    # averaging over the larger voxel before it is sampled: a box of r voxels has the variance (r² − 1) / 12
-    smooth = gaussian_filter(volume, np.sqrt(np.maximum(ratios**2 - 1, 0) / 12))
-    order, shape = 0 if whole.all() else 3, tuple(int(n) for n in 2 * half + 1)
-    start = middle - half * ratios
-    sampled = affine_transform(smooth, ratios, start, shape, np.float64, order, mode="grid-constant")
-    return np.clip(sampled, 0, None)
+    # a camera averages over the larger pixel, whose box has (r² − 1) / 12 more variance; planes are thin as ever
+    smooth = gaussian_filter(volume, np.sqrt(np.maximum(ratios**2 - 1, 0) / 12) * (0, 1, 1))
+    shape, start = tuple(int(n) for n in 2 * half + 1), middle - half * ratios
+    order: Literal[0, 3] = 0 if whole.all() else 3
+    sampled = affine_transform(smooth, ratios, start, output_shape=shape, order=order, mode="grid-constant")
+    return np.clip(np.asarray(sampled, np.float64), 0, None)
 
 
 def _without_dark_rims(psf: Psf) -> Psf:

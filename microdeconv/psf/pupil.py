@@ -94,7 +94,7 @@ class Pupil:
         radii_um
             Distances from the axis, in object space.
         heights_um
-            Of the nominal focus above the point; positive where the objective is too far from the coverslip.
+            How far the objective has moved towards the coverslip from where paraxial rays focus on the point.
         device
             A torch device with float64.
 

@@ -29,7 +29,9 @@ def test_equals_scikit_image_inside(shape):
 def test_no_ringing_at_bright_borders(psf):
     scene = simulate("filled", (12, 60, 60), psf.pixels, Exposure(400, 5, 0), seed=1)
     image = solve(problem_of(scene.counts, psf, 5.0, 1.0), METHODS["wiener"], Wiener(0.01), 1).image
-    rim = np.concatenate([image[:, :2].ravel(), image[:, -2:].ravel(), image[:, :, :2].ravel(), image[:, :, -2:].ravel()])
+    rim = np.concatenate(
+        [image[:, :2].ravel(), image[:, -2:].ravel(), image[:, :, :2].ravel(), image[:, :, -2:].ravel()]
+    )
     assert rim.std() < 1.6 * image[:, 10:-10, 10:-10].std()
 
 

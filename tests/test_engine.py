@@ -1,0 +1,111 @@
+"""One volume: what is settled from it, tiles within memory, memory running out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import CPU
+
+from microdeconv import engine, quality
+from microdeconv.camera import CameraOptions
+from microdeconv.engine import deconvolve_volume, plan_cut, settle
+from microdeconv.errors import MemoryShortError
+from microdeconv.methods import METHODS
+from microdeconv.simulate import Exposure, simulate
+from microdeconv.solve import Stopping
+
+RL = METHODS["rl"]
+GIVEN = CameraOptions(background=(120.0,), offset=(100.0,), gain=(1.0,))
+
+
+def settled(volume, psf, **stopping):
+    return settle(volume, psf, 0, RL, RL.parameters(), GIVEN, Stopping(**stopping), CPU)
+
+
+def test_given_values_are_kept(scene, psf):
+    settings = settled(scene.counts, psf, iterations=(7,))
+    assert (settings.background, settings.camera.offset, settings.camera.gain) == (120.0, 100.0, 1.0)
+    assert settings.iterations == 7
+    assert settings.sources["iterations"] == "given"
+
+
+@pytest.mark.parametrize(("kind", "loss"), [("tissue", 0.3), ("mixed", 0.5), ("nuclei", 1.5)])
+def test_the_stop_is_near_the_best(kind, loss, psf):
+    """The best stop is the one that the truth would choose; dB lost against it."""
+    scene = simulate(kind, (16, 56, 56), psf.pixels, Exposure(200, 20, 100), seed=11)
+    chosen = settled(scene.counts, psf)
+    cut = plan_cut(scene.counts.shape, psf, RL, CPU, "off", 0)
+
+    def score(steps):
+        image, _ = deconvolve_volume(scene.counts, psf, RL, replace(chosen, iterations=steps), CPU, cut)
+        return quality.psnr(image, scene.truth)
+
+    best = max(score(n) for n in range(4, 2 * chosen.iterations + 20, 3))
+    assert score(chosen.iterations) > best - loss
+
+
+def test_counts_are_absolute(scene, psf):
+    """Twice the gain, twice the counts; the flux of the result is that of the image above its background."""
+    settings = settled(scene.counts, psf, iterations=(15,))
+    cut = plan_cut(scene.counts.shape, psf, RL, CPU, "off", 0)
+    image, _ = deconvolve_volume(scene.counts, psf, RL, settings, CPU, cut)
+    assert image.sum() == pytest.approx(scene.counts.sum() - 120.0 * scene.counts.size, rel=0.1)
+
+
+def test_memory_decides_the_tiles(psf):
+    roomy = plan_cut((20, 400, 400), psf, RL, CPU, "auto", 0)
+    tight = plan_cut((20, 400, 400), psf, RL, replace(CPU, memory=engine.BASE_MEMORY + 40 * 10**6), "auto", 0)
+    assert roomy.tiles == 1
+    assert tight.tiles > 4
+    assert tight.tile_bytes <= 40 * 10**6
+    with pytest.raises(MemoryShortError):
+        plan_cut((20, 400, 400), psf, RL, replace(CPU, memory=engine.BASE_MEMORY), "auto", 0)
+    with pytest.raises(MemoryShortError, match="--tile off"):
+        plan_cut((20, 400, 400), psf, RL, replace(CPU, memory=engine.BASE_MEMORY + 40 * 10**6), "off", 0)
+
+
+def test_out_of_memory_halves_the_tiles_and_goes_on(scene, psf, monkeypatch):
+    settings = settled(scene.counts, psf, iterations=(5,))
+    cut = plan_cut(scene.counts.shape, psf, RL, CPU, "off", 0)
+    whole, _ = deconvolve_volume(scene.counts, psf, RL, settings, CPU, cut)
+    real, calls = engine.solve, []
+
+    def failing(problem, *rest, **more):
+        calls.append(problem.image.shape)
+        if len(calls) == 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(problem, *rest, **more)
+
+    monkeypatch.setattr(engine, "solve", failing)
+    image, notes = deconvolve_volume(scene.counts, psf, RL, settings, CPU, replace(cut, halo=(24, 24)))
+    assert notes == ("memory ran out: tiles of 32 voxels instead",)
+    assert np.abs(image - whole).max() < 2e-3 * whole.max()
+
+    monkeypatch.setattr(engine, "solve", lambda *a, **k: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryShortError):
+        deconvolve_volume(scene.counts, psf, RL, settings, CPU, cut)
+
+    def broken(*rest, **more):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(engine, "solve", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        deconvolve_volume(scene.counts, psf, RL, settings, CPU, cut)
+
+
+def test_blank_volumes_are_answered(psf):
+    for value in (0, 100):
+        volume = np.full((6, 30, 30), value, np.uint16)
+        settings = settle(volume, psf, 0, RL, RL.parameters(), CameraOptions(), Stopping(), CPU)
+        cut = plan_cut(volume.shape, psf, RL, CPU, "off", 0)
+        image, _ = deconvolve_volume(volume, psf, RL, settings, CPU, cut)
+        assert np.abs(image - value).max() <= 1e-3 * value
+        assert "blank" in settings.notes[0]
+
+
+def test_the_stop_is_judged_on_the_brightest_part():
+    volume = np.zeros((80, 300, 300), np.float32)
+    volume[50:60, 200:220, 100:120] = 9
+    part = engine._telling_part(volume, 0.0)
+    assert part.size <= engine.JUDGED
+    assert part.sum() == volume.sum()
