@@ -123,7 +123,7 @@ def _block_figures(blocks: NDArray[np.float32]) -> NDArray[np.float64]:
     least = blocks.min(axis=inside)
     share = (blocks == least[:, None, None, None]).mean(axis=inside)
     rough = np.diff(np.diff(blocks, 2, axis=2), 2, axis=3) if min(blocks.shape[2:]) > 2 else np.zeros_like(blocks)
-    variance = np.square(rough).mean(axis=inside, dtype=np.float64) / 36
+    variance = np.square(rough, dtype=np.float64).mean(axis=inside) / 36
     return np.stack([blocks.mean(axis=inside, dtype=np.float64), variance, least, share])
 
 
@@ -222,17 +222,17 @@ def estimate_camera(volume: NDArray[Any], blocks: Blocks | None = None) -> Camer
     """
     blocks = blocks or blocks_of(volume)
     dark, bright = np.quantile(blocks.mean, [0.005, 0.999])
-    span = max(float(bright - dark), 1e-30)
+    span = float(bright - dark) or float(np.max(volume)) - float(dark) or 1.0
     edges = np.unique(np.quantile(blocks.mean, np.linspace(0, 1, 25)))
     place = np.clip(np.searchsorted(edges, blocks.mean, side="right") - 1, 0, max(edges.size - 2, 0))
     classes = [(blocks.mean[place == i], blocks.variance[place == i]) for i in range(max(edges.size - 1, 1))]
     means = np.array([m.mean() for m, _ in classes if m.size >= 6])
     spreads = np.array([np.median(v) for m, v in classes if m.size >= 6])
-    gain = slope = float("nan")
+    gain = float("nan")
     if means.size >= 3 and np.all(spreads > 0) and np.ptp(means) > 0:
         weights = 1 / spreads  # the relative error of a variance is the same everywhere
-        slope, _ = np.polyfit(means, spreads, 1, w=weights)
-        gain = float(slope)
+        slope, _ = np.polyfit(means / span, spreads / span**2, 1, w=weights * span**2)
+        gain = float(slope) * span
     if np.isfinite(gain) and span / MOST_ELECTRONS < gain < span / FEWEST_ELECTRONS * 4:
         offset = float(means[0] - spreads[0] / gain)
         return CameraEstimate(Camera(min(offset, float(dark)), gain), True, "noise grows with the light")

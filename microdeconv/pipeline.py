@@ -138,9 +138,7 @@ def _output_path(request: Request, options: OutputOptions, header: Header) -> Pa
     )
     name = f"{natural_name(request.input)}_decon{ending}"
     if request.output is None:
-        return request.input.with_name(name)
-    if request.output.is_dir() or str(request.output).endswith("/"):
-        return request.output / name
+        return (request.folder or request.input.parent) / name
     if request.output.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"-o {request.output}: results are TIFF files", "end the name in .tif, or in / for a folder")
     return request.output

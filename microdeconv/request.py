@@ -81,10 +81,11 @@ def all_options() -> tuple[Option, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: an input, perhaps an output, and layers of (source, values by option key), weakest first."""
+    """What is asked for: an input, perhaps an output or its folder, and layers of values by key, the weakest first."""
 
     input: Path
     output: Path | None = None
+    folder: Path | None = None
     layers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
     def values(self) -> dict[str, Sourced]:

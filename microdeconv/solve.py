@@ -106,7 +106,7 @@ def solve(problem: Problem, method: Method, parameters: Any, iterations: int, wa
             if watch:
                 watch(step)
         image = last if method.keeps_counts else problem.blur.crop(last)
-        if not bool(torch.isfinite(image.sum())) and bool(torch.isfinite(problem.image.sum())):
+        if not method.keeps_counts and not bool(torch.isfinite(image).all()):
             raise DataError(f"{method.name} gave values that are not finite", "check the PSF and the background")
         return Estimate(image.cpu().contiguous().numpy(), step)
 

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     An error of ours is one line on stderr and its own code; anything else is our bug, 70. TERM and HUP end the
     program after the partial output is removed, with 143 and 129; INT with 130.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     words = join_numbers(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -62,8 +62,6 @@ def main(arguments: list[str] | None = None) -> int:
         return int(code or 0)
     except MicrodeconvError as error:
         return _end(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _end("interrupted, nothing was left behind", 130)
     except _Stopped as stop:
         return _end(f"stopped by {signal.Signals(stop.number).name}, nothing was left behind", 128 + stop.number)
     except BrokenPipeError:
@@ -73,8 +71,6 @@ def main(arguments: list[str] | None = None) -> int:
         shown = getattr(error, "format_message", None)
         if shown is not None:
             return _end(shown(), getattr(error, "exit_code", 2))
-        if type(error).__name__ == "Abort":
-            return _end("interrupted", 130)
         if "-v" in words or "--verbose" in words:
             raise
         return _end(f"a bug of ours: {type(error).__name__}: {error}; run again with -v and report it", OUR_BUG)

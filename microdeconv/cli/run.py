@@ -27,7 +27,7 @@ Config = Annotated[
 def run(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="TIFF stacks.", show_default=False)],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--output",
@@ -66,14 +66,15 @@ def run(
 ) -> int:
     """Deconvolve stacks. Optics come from the file, then from options; background, stop and tiles are chosen."""
     above = layers(all_options(), given, config)
-    if len(inputs) > 1 and output is not None and not (output.is_dir() or str(output).endswith("/")):
+    folder = Path(output) if output is not None and (output.endswith("/") or Path(output).is_dir()) else None
+    if len(inputs) > 1 and output is not None and folder is None:
         raise UsageError(f"-o {output}: one name for {len(inputs)} inputs", "give a folder ending in /")
     if save_settings is not None and len(inputs) > 1:
         raise UsageError(
             "--save-settings with several inputs", "choose the settings on one, then use them with --config"
         )
-    target = Path(f"{output}/") if output is not None and not output.suffix else output
-    requests = [Request(one, _kept_slash(output, target), above) for one in inputs]
+    name = Path(output) if output is not None and folder is None else None
+    requests = [Request(one, name, folder, above) for one in inputs]
     with Terminal(log_format, quiet=quiet) as terminal:
         failed = 0
         for request in requests:
@@ -89,11 +90,6 @@ def run(
             terminal.say(f"{failed} of {len(requests)} inputs failed", "error")
         terminal.event("exit", code=code)
     return code
-
-
-def _kept_slash(output: Path | None, target: Path | None) -> Path | None:
-    """A folder named without its ending slash is still a folder if it exists."""
-    return target if output is not None and output.is_dir() else output
 
 
 def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool, save_settings: Path | None) -> None:

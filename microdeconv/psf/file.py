@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NEGATIVE = 1e-3  # of the peak: values further below zero are no noise
 BACKGROUND = 1e-4  # of the peak: less is not worth taking off
 LOST = 1e-3  # of the energy, cut away: worth a word
+MOSTLY_LOST = 0.5  # of the energy, to all sides: this is no PSF of such an image
 BORDER = 0.05  # of the energy at the lateral border: the PSF is cut off
 ENDING = 0.2  # of the middle plane's energy in the last plane: the PSF is cut off in z
 LOBES = 3  # bright spots side by side, and
@@ -153,7 +154,7 @@ def ready(
         notes.append(f"resampled from voxels of {_sizes(own_voxel_um)} to the stack's {_sizes(voxel_um)} (z y x)")
     _tell_offset(volume, middle, centre, notes)
     _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, notes)
-    _tell_ends(volume, np.array(field), ratios, notes)
+    _tell_cut_off(volume, int((2 * field[0] - 1) * ratios[0]), notes)
     volume = _sampled(volume, middle, ratios, np.array(field) - 1)
     psf = Psf((volume / volume.sum()).astype(np.float32), voxel_um or own_voxel_um, None, "measured", tuple(notes))
     return _without_dark_rims(psf)
@@ -270,30 +271,29 @@ def _tell_offset(volume: NDArray[np.float64], middle: NDArray[np.float64], centr
 
 
 def _tell_loss(
-    volume: NDArray[np.float64], middle: NDArray[np.float64], reach: NDArray[np.float64], notes: list[str]
+    volume: NDArray[np.float64], middle: NDArray[np.float64], reach: NDArray[np.float64], name: str, notes: list[str]
 ) -> None:
-    """Say what is lost beyond the reach that can act within the field, and whether the PSF's own border cuts it."""
+    """Say what is lost beyond the reach (voxels) that can act within the field."""
     inside = volume
     for axis, n in enumerate(volume.shape):
         inside = inside.compress(np.abs(np.arange(n) - middle[axis]) <= reach[axis], axis=axis)
     lost = 1 - float(inside.sum() / volume.sum())
+    if lost > MOSTLY_LOST and all(n > 2 * r + 1 for n, r in zip(volume.shape[1:], reach[1:], strict=True)):
+        raise DataError(f"{name}: {100 * lost:.0f} % of it lies outside the image", "are stack and PSF swapped?")
     if lost > LOST:
         notes.append(f"larger than the stack can use: cropped, {100 * lost:.2g} % of its energy lost")
+
+
+def _tell_cut_off(volume: NDArray[np.float64], usable_planes: int, notes: list[str]) -> None:
+    """Say that the PSF ends where it is bright still: at the sides, or in z if the stack has use for more."""
     if min(volume.shape[1:]) > 4:
         border = 1 - float(volume[:, 1:-1, 1:-1].sum() / volume.sum())
         if border > BORDER:
             notes.append(f"{100 * border:.0f} % of its energy lies at its border: it is cut off, a wider one is better")
-
-
-def _tell_ends(
-    volume: NDArray[np.float64], field: NDArray[np.int_], ratios: NDArray[np.float64], notes: list[str]
-) -> None:
-    """Say that a PSF ends in z while it is bright, if the stack has use for more."""
-    n, usable = volume.shape[0], int((2 * field[0] - 1) * ratios[0])
     planes = volume.sum(axis=(1, 2))
-    share = float(max(planes[0], planes[-1]) / planes.max())
-    if 1 < n < usable - 1 and share > ENDING:
-        notes.append(f"its last plane is {100 * share:.0f} % as bright as the brightest: {usable} planes would serve")
+    ending = float(max(planes[0], planes[-1]) / planes.max())
+    if 1 < planes.size < usable_planes - 1 and ending > ENDING:
+        notes.append(f"its last plane is {100 * ending:.0f} % as bright as the brightest: {usable_planes} would serve")
 
 
 def _sampled(
