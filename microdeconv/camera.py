@@ -131,7 +131,7 @@ def _is_filled(
     mean: NDArray[np.float64], variance: NDArray[np.float64], least: NDArray[np.float64], share: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Blocks of one value, and blocks that are partly of such a value, far below the rest of them."""
-    whole = share == 1
+    whole: NDArray[np.bool_] = share == 1
     if whole.all() or not whole.any():
         return whole
     noise = float(np.sqrt(np.median(variance[~whole])))

@@ -16,7 +16,7 @@ from microdeconv.fft import Shape
 from microdeconv.machine import Machine, as_tensor, is_out_of_memory, release
 from microdeconv.options import AUTO, for_channel
 from microdeconv.problem import Method, Problem
-from microdeconv.psf.file import support
+from microdeconv.psf.extent import support
 from microdeconv.solve import Choice, Stopping, choose, solve
 from microdeconv.stack import Psf
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of

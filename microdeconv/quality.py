@@ -43,5 +43,7 @@ def ssim(result: NDArray[np.generic], truth: NDArray[np.generic]) -> float:
 
     t = truth.astype(np.float64).squeeze()
     return float(
-        structural_similarity(scaled(result, truth).squeeze(), t, data_range=t.max() - t.min(), gaussian_weights=True)
+        structural_similarity(  # type: ignore[no-untyped-call]
+            scaled(result, truth).squeeze(), t, data_range=t.max() - t.min(), gaussian_weights=True
+        )
     )

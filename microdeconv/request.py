@@ -25,7 +25,7 @@ class MethodOptions:
     """Which method."""
 
     method: Literal["rl", "rl-tv", "wiener", "identity"] = option(
-        "rl", "rl: Richardson-Lucy; rl-tv: with total variation; wiener: linear, quick; identity: none.", panel="Method",
+        "rl", "rl: Richardson-Lucy; rl-tv: with total variation; wiener: linear; identity: none.", panel="Method",
         short="m",
     )  # fmt: skip
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from microdeconv.camera import Camera, estimate_background, estimate_camera, thin
-from microdeconv.psf.compute import compute_psf
 from microdeconv.optics import Optics
+from microdeconv.psf.compute import compute_psf
 from microdeconv.simulate import KINDS, Exposure, gaussian_psf, simulate
 from microdeconv.stack import Zyx
 

@@ -118,6 +118,8 @@ def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool, 
 
 def plan_lines(todo: Plan) -> list[str]:
     """The plan in words, for a person."""
+    from microdeconv.engine import BASE_MEMORY
+
     header = todo.stack.header
     lines = [f"{header.path}: {header.describe()}, {todo.method.name} on {todo.machine.device}"]
     size = "unknown" if header.voxel_um is None else " x ".join(f"{v:g}" for v in header.voxel_um) + " µm (z y x)"
@@ -134,7 +136,8 @@ def plan_lines(todo: Plan) -> list[str]:
         grid = " x ".join(str(n) for n in cut.grid)
         lines.append(f"    {cut.tiles} tile(s), halo {cut.halo[0]} x {cut.halo[1]}, padded to {grid}")
     lines.append(
-        f"  memory about {todo.memory / 1e9:.2g} GB of {todo.machine.memory / 1e9:.3g} GB ({todo.machine.memory_source})"
+        f"  memory about {(todo.memory + BASE_MEMORY) / 1e9:.2g} GB"
+        f" of {todo.machine.memory / 1e9:.3g} GB ({todo.machine.memory_source})"
     )
     lines.append(f"  device {todo.machine.device}, {todo.machine.threads} thread(s)")
     for key, value in todo.values.items():
@@ -154,7 +157,8 @@ def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
                 else ""
             )
             lines.append(
-                f"channel {number}: background {chosen.background:.5g} ({chosen.sources.get('background', 'blank')}){steps}"
+                f"channel {number}: background {chosen.background:.5g}"
+                f" ({chosen.sources.get('background', 'blank')}){steps}"
             )
     return lines
 

@@ -44,7 +44,7 @@ def check_output(path: Path, inputs: list[Path], *, overwrite: bool, parents: bo
         raise CannotCreateError(f"{path.name[:60]}…: the name is too long", f"at most {LONGEST_NAME} bytes")
     for one in inputs:
         with suppress(OSError):
-            if os.path.samefile(path, one):
+            if path.samefile(one):
                 raise CannotCreateError(f"{path}: the output is the input {one}", "give another name with -o")
     if path.is_dir():
         raise CannotCreateError(f"{path}: is a folder", "end it with / to write into it, or give a file name")
@@ -52,7 +52,7 @@ def check_output(path: Path, inputs: list[Path], *, overwrite: bool, parents: bo
         raise CannotCreateError(f"{path}: exists already", "--overwrite replaces it")
     if not folder.is_dir() and not parents:
         raise CannotCreateError(f"{folder}: there is no such folder", "--parents makes it")
-    existing = next(p for p in (folder, *folder.parents, Path(".")) if p.is_dir())
+    existing = next(p for p in (folder, *folder.parents, Path()) if p.is_dir())
     if not os.access(existing, os.W_OK | os.X_OK) or os.statvfs(existing).f_flag & os.ST_RDONLY:
         raise CannotCreateError(f"{existing}: cannot be written to", "choose another folder with -o")
     free = shutil.disk_usage(existing).free

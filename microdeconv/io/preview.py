@@ -67,8 +67,8 @@ def write_psf_picture(path: Path, pixels: NDArray[Any], voxel_um: Zyx | None, ti
     peak = float(pixels.max())
     logs = [np.log10(np.maximum(s / peak, 10.0**-DECADES)) for s in sections]
     panels = [
-        (f"{title}   linear", *(_grey(s, 0, peak) for s in sections)),
-        (f"log, {DECADES} decades", *(_grey(s, -DECADES, 0) for s in logs)),
+        (f"{title}   linear", _grey(sections[0], 0, peak), _grey(sections[1], 0, peak)),
+        (f"log, {DECADES} decades", _grey(logs[0], -DECADES, 0), _grey(logs[1], -DECADES, 0)),
     ]
     _compose(path, panels, _z_stretch(voxel_um), voxel_um.x if voxel_um else None, overwrite=overwrite)
 
@@ -79,7 +79,8 @@ def _z_stretch(voxel_um: Zyx | None) -> float:
 
 def _grey(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     span = high - low if high > low else 1.0
-    return np.clip((image.astype(np.float32) - low) * (255 / span), 0, 255).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.clip((image.astype(np.float32) - low) * (255 / span), 0, 255).astype(np.uint8)
+    return grey
 
 
 def _compose(

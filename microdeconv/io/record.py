@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from microdeconv.errors import ConfigError, NoInputError
+from microdeconv.errors import ConfigError, NoInputError, UsageError
 from microdeconv.io.atomic import atomic_output
 from microdeconv.options import Option, convert, nearest
-from microdeconv.errors import UsageError
 
 
 def write_record(path: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import os
 import re
 import stat
 from collections.abc import Iterator
@@ -223,6 +222,7 @@ def _check_alike(tif: tifffile.TiffFile, path: Path) -> None:
     if tif.is_imagej or tif.is_ome or len(_all_series(tif)) == 1 or any(s.kind != "generic" for s in _all_series(tif)):
         return
     first = tif.pages[0]
+    page: Any
     for number, page in enumerate(tif.pages):
         if (page.shape, page.dtype) != (first.shape, first.dtype) and not page.is_reduced:
             raise DataError(
@@ -273,7 +273,7 @@ def _container(tif: tifffile.TiffFile) -> Container:
 
 
 def _facts(tif: tifffile.TiffFile, series: int, n_channels: int) -> Facts:
-    page = tif.pages[0]
+    page: Any = tif.pages[0]
     if tif.is_ome:
         return from_ome(tif.ome_metadata or "", series, n_channels)
     pixel = tuple(_pixel_size(page.tags.get(tag)) for tag in (283, 282))
@@ -342,11 +342,3 @@ def _read_pages(series: Any, numbers: NDArray[np.intp], path: Path) -> NDArray[A
 def natural_name(path: Path) -> str:
     """A file's name without its ending, `.ome.tif` and the like as a whole."""
     return re.sub(r"(\.ome)?\.tiff?$|\.[^.]*$", "", path.name, flags=re.IGNORECASE) or path.name
-
-
-def same_file(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, through links too."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False

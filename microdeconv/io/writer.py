@@ -127,7 +127,8 @@ def _for_imagej(header: Header, order: str, text: str) -> dict[str, Any]:
 def _lut(channel: Channel, number: int) -> NDArray[np.uint8]:
     usual = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 255, 255), (255, 0, 255), (255, 255, 0))
     colour = np.array(channel.colour or usual[number % len(usual)])
-    return np.round(np.arange(256) * colour[:, None] / 255).astype(np.uint8)
+    ramp: NDArray[np.uint8] = np.round(np.arange(256) * colour[:, None] / 255).astype(np.uint8)
+    return ramp
 
 
 def _for_ome(header: Header, order: str, text: str) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _for_ome(header: Header, order: str, text: str) -> dict[str, Any]:
                 metadata[f"PhysicalSize{axis}Unit"] = "µm"
     metadata |= {k: v for k, v in header.extras.items() if k in ("TimeIncrement", "TimeIncrementUnit", "Name")}
     channels = header.channels
-    described = {
+    described: dict[str, list[Any]] = {
         "Name": [c.name for c in channels],
         "Color": [_ome_colour(c.colour) for c in channels],
         "EmissionWavelength": [c.optics.emission_nm for c in channels],

@@ -153,7 +153,7 @@ def ready(
     if (ratios != 1).any():
         notes.append(f"resampled from voxels of {_sizes(own_voxel_um)} to the stack's {_sizes(voxel_um)} (z y x)")
     _tell_offset(volume, middle, centre, notes)
-    _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, notes)
+    _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, name, notes)
     _tell_cut_off(volume, int((2 * field[0] - 1) * ratios[0]), notes)
     volume = _sampled(volume, middle, ratios, np.array(field) - 1)
     psf = Psf((volume / volume.sum()).astype(np.float32), voxel_um or own_voxel_um, None, "measured", tuple(notes))
