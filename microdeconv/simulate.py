@@ -80,7 +80,8 @@ def gaussian_psf(sigma: tuple[float, float, float]) -> Volume:
     axes = [np.arange(-np.ceil(4 * s), np.ceil(4 * s) + 1) for s in sigma]
     parts = [np.exp(-0.5 * (a / s) ** 2) if s else np.ones(1) for a, s in zip(axes, sigma, strict=True)]
     psf = np.einsum("z,y,x->zyx", *parts)
-    return (psf / psf.sum()).astype(np.float32)
+    normal: Volume = (psf / psf.sum()).astype(np.float32)
+    return normal
 
 
 def draw_filaments(shape: Shape, rng: Generator) -> Volume:
@@ -177,13 +178,14 @@ def _radius(shape: Shape, rng: Generator) -> Volume:
 def _smooth_noise(shape: Shape, sigma: tuple[float, float, float], rng: Generator) -> Volume:
     from scipy.ndimage import gaussian_filter
 
-    noise = gaussian_filter(
+    noise: Volume = gaussian_filter(
         rng.standard_normal(shape, dtype=np.float32), [s if n > 1 else 0 for s, n in zip(sigma, shape, strict=True)]
     )
-    return noise / noise.std()
+    return np.asarray(noise / noise.std())
 
 
 def _softened(volume: Volume) -> Volume:
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(volume.astype(np.float32), (0.3 if volume.shape[0] > 1 else 0, 0.6, 0.6))
+    soft: Volume = gaussian_filter(volume.astype(np.float32), (0.3 if volume.shape[0] > 1 else 0, 0.6, 0.6))
+    return soft

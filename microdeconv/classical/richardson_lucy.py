@@ -45,7 +45,7 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     x ← x · (1 + P Hᵀ(y / (H x + b) − 1) / Hᵀ1) with the filter P = (1 + a) / (|OTF|² + a), which lifts the frequencies
     that the PSF holds down twice, once in H and once in Hᵀ. Where the object is positive the answer is that of plain
     steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one. P
-    does not keep the flux by itself, so each step is scaled to the flux that a plain step would have: Σ y H x / (H x + b).
+    does not keep the flux by itself, so each step is scaled to a plain step's flux, Σ y H x / (H x + b).
 
     Each plain step raises the likelihood. The others are watched: a step from which it fell is taken back, the
     momentum begins again and a is made larger, so that in the end the steps are plain ones. With b = 0 plain steps

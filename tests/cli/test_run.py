@@ -142,8 +142,8 @@ def test_optics_of_the_file_are_used_and_differences_told(program, tmp_path):
     again = open_stack(tmp_path / "a_decon.ome.tif").header
     assert (again.container, again.channels[0].name) == ("ome", "GFP")
     assert again.channels[0].optics.emission_nm == 520
-    xml = tifffile.TiffFile(tmp_path / "a_decon.ome.tif").ome_metadata
-    assert "input_sha256" in xml
+    with tifffile.TiffFile(tmp_path / "a_decon.ome.tif") as file:
+        assert "input_sha256" in file.ome_metadata
 
 
 def test_many_inputs_one_bad(program, cells):
