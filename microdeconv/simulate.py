@@ -172,7 +172,8 @@ def _radius(shape: Shape, rng: Generator) -> Volume:
     centre = rng.uniform(0.1, 0.9, 3) * shape
     size = rng.uniform((0.15 * shape[0] + 1, 12, 12), (0.3 * shape[0] + 1, 30, 30))
     squared = ((z - centre[0]) / size[0]) ** 2 + ((y - centre[1]) / size[1]) ** 2 + ((x - centre[2]) / size[2]) ** 2
-    return np.sqrt(squared).astype(np.float32)
+    radius: Volume = np.sqrt(squared).astype(np.float32)
+    return radius
 
 
 def _smooth_noise(shape: Shape, sigma: tuple[float, float, float], rng: Generator) -> Volume:

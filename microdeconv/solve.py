@@ -15,8 +15,8 @@ from microdeconv.problem import Estimate, Iterate, Method, Problem, poisson_devi
 if TYPE_CHECKING:
     from torch import Tensor
 
-SHARE = 0.8  # of the counts are deconvolved, the rest judge
-EQUAL = 4e-5  # of deviance for each held-out photo-electron above the background: less is no difference
+SHARE = 0.9  # of the counts are deconvolved, the rest judge
+EQUAL = 1e-4  # of deviance for each held-out photo-electron above the background: less is no difference
 EQUAL_AT_MOST = 0.005  # of deviance per voxel
 FITTING = 1.1  # deviance per voxel of a model that fits; it is one, a little more for real cameras
 MISFIT = 0.07  # of what the deviance is above that: steps that gain less fit the model's faults

@@ -23,7 +23,7 @@ from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, Zyx
 
-TRIED = (2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 36, 43, 50, 60, 70, 85, 100, 120, 145, 175, 210)
+TRIED = (3, 5, 8, 12, 17, 24, 33, 45, 60, 80, 105, 140, 190)
 
 
 def synthetic(quick):
