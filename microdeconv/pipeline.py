@@ -22,7 +22,7 @@ from microdeconv.io.pixels import check_pixels
 from microdeconv.io.preview import projections, write_preview
 from microdeconv.io.record import write_record
 from microdeconv.io.selection import Selection, pick
-from microdeconv.io.tiff import natural_name, open_stack
+from microdeconv.io.tiff import natural_name, open_stack, read_header
 from microdeconv.io.writer import container_for, write_stack
 from microdeconv.machine import Machine, MachineOptions, machine_for, peak_memory
 from microdeconv.optics import Model, Optics, missing, nyquist_um
@@ -109,7 +109,7 @@ def plan(request: Request) -> Plan:
     for number in channels:
         optics, sources, said = _optics_of(header, number, request)
         notes += said
-        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, machine)
+        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number, machine)
         notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
@@ -176,12 +176,21 @@ def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, d
     return build(Optics, found), found, notes
 
 
-def _psf_for(request: Request, values: Mapping[str, Sourced], optics: Optics, header: Header, machine: Machine) -> Psf:
+def _psf_for(
+    request: Request,
+    values: Mapping[str, Sourced],
+    optics: Optics,
+    header: Header,
+    number: int,
+    machine: Machine,
+) -> Psf:
+    """The PSF of a channel: its own in a file of as many channels, else the file's only one, else computed."""
     options: PsfOptions = build(PsfOptions, values)
     voxel = header.voxel_um
     if options.psf is not None:
+        one_each = header.size("C") > 1 and read_header(options.psf).size("C") == header.size("C")
         return load_psf(
-            options.psf, voxel, header.volume_shape,
+            options.psf, voxel, header.volume_shape, channel=number if one_each else None,
             centre=options.psf_centre, background=options.psf_background == "subtract",
         )  # fmt: skip
     known = voxel is not None and (header.size("Z") == 1 or math.isfinite(voxel.z))

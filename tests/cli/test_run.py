@@ -55,6 +55,18 @@ def test_run_with_a_psf_and_all_outputs(program, cells):
     assert not list(cells.glob(".*partial"))
 
 
+def test_a_psf_file_of_as_many_channels_gives_each_its_own(program, cells):
+    both = np.stack(
+        [gaussian_psf((1.5, 1.2, 1.2)), np.pad(gaussian_psf((1.2, 0.9, 0.9)), ((1, 1), (1, 1), (1, 1)))[:, :11, :11]], 1
+    )
+    metadata = {"axes": "ZCYX", "spacing": 0.3, "unit": "um"}
+    tifffile.imwrite(cells / "two.tif", both, imagej=True, resolution=(10, 10), metadata=metadata)
+    done = program("run", "cells.tif", "--psf", "two.tif", "-n", 2, "--record")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((cells / "cells_decon.json").read_text(encoding="utf-8"))
+    assert len({c["psf_sha256"] for c in record["channels"]}) == 2
+
+
 def test_run_computes_the_psf_from_optics(program, cells):
     done = program("run", "cells.tif", *OPTICS, "-o", "out.tif", "--channel", 1, "-n", 3)
     assert done.returncode == 0, done.stderr
