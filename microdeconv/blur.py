@@ -56,17 +56,18 @@ class Blur:
         """Where the tensors live."""
         return self._convolver.spectrum.device
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Blur: object grid → field, float32."""
-        return self._convolver.convolve(x, self.margin, self.field)
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Blur: object grid → field, float32; into `out` if it is given."""
+        return self._convolver.convolve(x, self.margin, x.new_empty(self.field) if out is None else out)
 
-    def adjoint(self, y: Tensor, filtered: Tensor | None = None) -> Tensor:
-        """Spread back: field → object grid, float32; filtered as well with what `filtered_otf` gave."""
-        return self._convolver.correlate(y, self.margin, self.object_shape, filtered)
+    def adjoint(self, y: Tensor, filtered: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """Spread back: field → object grid, float32, into `out` if given; filtered as well with `filtered_otf`'s."""
+        out = y.new_empty(self.object_shape) if out is None else out
+        return self._convolver.correlate(y, self.margin, out, filtered)
 
     def restore(self, x: Tensor, transfer: Tensor) -> Tensor:
         """Apply conj(OTF) · transfer within the object grid: the shape of every linear restoration filter."""
-        return self._convolver.correlate(x, (0, 0, 0), self.object_shape, self.filtered_otf(transfer))
+        return self._convolver.correlate(x, (0, 0, 0), torch.empty_like(x), self.filtered_otf(transfer))
 
     def filtered_otf(self, transfer: Tensor) -> Tensor:
         """OTF · transfer, for `adjoint`: a real filter sampled like `power`, at no further transform."""
@@ -74,7 +75,8 @@ class Blur:
 
     def frequencies(self) -> tuple[Tensor, Tensor, Tensor]:
         """Cycles per voxel of the samples of `power` and of transfers, along z, y and x, shaped to broadcast."""
-        return self._convolver.frequencies()
+        z, y, x = self._convolver.frequencies()
+        return z.float(), y.float(), x.float()
 
     def power(self) -> Tensor:
         """|OTF|² at the samples of the transform, float32."""

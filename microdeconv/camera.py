@@ -101,15 +101,15 @@ def blocks_of(volume: NDArray[Any]) -> Blocks:
     J. Immerkær, Comput. Vis. Image Underst. 64, 300 (1996).
     """
     depth, height, width = (min(b, n) for b, n in zip(_block_for(volume.shape), volume.shape, strict=True))
-    slabs = volume.shape[0] // depth
-    wanted = max(1, SAMPLED // max(depth * volume.shape[1] * volume.shape[2], 1))
-    chosen = np.unique(np.linspace(0, slabs - 1, min(slabs, wanted)).round().astype(int))
-    rows, columns = volume.shape[1] // height, volume.shape[2] // width
+    slabs, rows, columns = volume.shape[0] // depth, volume.shape[1] // height, volume.shape[2] // width
+    strips = slabs * rows  # a strip is a row of blocks
+    wanted = max(1, SAMPLED // max(depth * height * volume.shape[2], 1))
+    chosen = np.unique(np.linspace(0, strips - 1, min(strips, wanted)).round().astype(int))
     found = []
-    for slab in chosen:
-        part = volume[slab * depth : (slab + 1) * depth, : rows * height, : columns * width].astype(np.float32)
-        view = part.reshape(depth, rows, height, columns, width).transpose(1, 3, 0, 2, 4)
-        found.append(_block_figures(view.reshape(rows * columns, depth, height, width)))
+    for slab, row in zip(*np.divmod(chosen, rows), strict=True):
+        z, y = slice(slab * depth, (slab + 1) * depth), slice(row * height, (row + 1) * height)
+        part = volume[z, y, : columns * width].astype(np.float32)
+        found.append(_block_figures(part.reshape(depth, height, columns, width).transpose(2, 0, 1, 3)))
     mean, variance, least, share = np.concatenate(found, axis=1)
     kept = ~_is_filled(mean, variance, least, share)
     if not kept.any():

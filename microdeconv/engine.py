@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,11 +22,11 @@ from microdeconv.solve import Choice, Stopping, choose, solve
 from microdeconv.stack import Psf
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
-HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile
-LEAST_HALO = 32
+HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
+MORE_HALO = 24  # voxels: steps carry a border's influence further than the PSF
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
 UNFIT = 1.5  # held-out deviance per voxel from which the model is said not to fit
-BASE_MEMORY = 450 * 10**6  # bytes of the interpreter and its libraries
+BASE_MEMORY = 300 * 10**6  # bytes of the interpreter and its libraries
 
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
 
@@ -236,14 +237,15 @@ def plan_cut(field: Shape, psf: Psf, method: Method, machine: Machine, tile: int
         When not even the smallest tile fits.
     """
     kernel, reach = psf.pixels.shape, support(psf, HALO_SHARE)
-    halo = (max(reach[1], LEAST_HALO), max(reach[2], LEAST_HALO))
+    halo = (reach[1] + MORE_HALO, reach[2] + MORE_HALO)
     on_host = machine.memory - BASE_MEMORY - held_bytes
     budget = on_host if machine.device_memory is None else min(int(0.85 * machine.device_memory), 2**62)
 
     def need(read: Shape) -> tuple[Shape, int]:
         margin = MARGIN if method.margin is None else method.margin
-        _, _, grid = plan_grids(kernel, read, margin)
-        return grid, int(4 * method.volumes * np.prod(grid, dtype=np.int64))
+        _, held, grid = plan_grids(kernel, read, margin)
+        floats = sum(n * math.prod(shape) for n, shape in zip(method.floats, (grid, held, read), strict=True))
+        return grid, int(4 * floats)
 
     if tile == "off":
         edge = max(field[1:])
@@ -322,7 +324,9 @@ def _deconvolve_tiles(
     blur = None
     for number, tile in enumerate(tiles):
         part = tile.cut(volume)
-        blur = blur or _blur_for(part.shape, psf, method, machine)
+        if blur is None:
+            blur = _blur_for(part.shape, psf, method, machine)
+            release(machine.device)
         done = number * settings.iterations
         estimate = solve(
             _problem(part, blur, method, settings),

@@ -59,43 +59,39 @@ class Convolver:
         self.spectrum = self._transfer_of(kernel)
 
     def _transfer_of(self, kernel: Tensor) -> Tensor:
-        placed = kernel.new_zeros(self.grid)
-        placed[tuple(slice(0, k) for k in kernel.shape)] = kernel
-        middle = tuple(k // 2 for k in kernel.shape)
-        placed = torch.roll(placed, tuple(-m for m in middle), (0, 1, 2))
-        if middle[1]:
-            placed[:, -middle[1] :] *= -1  # what lies before the origin has gone once round the turned axis
-        packed = torch.complex(placed[:, : self.half], placed[:, self.half :])
-        spectrum: Tensor = torch.fft.fftn(packed.mul_(self._turn))
+        # at the corner, where it reaches to the origin in steps, each a phase
+        spectrum: Tensor = torch.fft.fftn(self._packed(kernel, (0, 0, 0)))
+        for n, frequency in zip(kernel.shape, self.frequencies(), strict=True):
+            angle = 2 * math.pi * (n // 2) * frequency
+            spectrum.mul_(torch.polar(torch.ones_like(angle), angle).to(torch.complex64))
         return spectrum
 
     def frequencies(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Cycles per voxel of each sample of the spectrum, along z, y and x, shaped to broadcast."""
-        device = self.spectrum.device
-        z, _, x = self.grid
-        along_y = torch.fft.fftfreq(self.half, device=device) - 0.25 / self.half  # the turn moves each by a quarter
-        return (
-            torch.fft.fftfreq(z, device=device).reshape(-1, 1, 1),
-            along_y.reshape(1, -1, 1),
-            torch.fft.fftfreq(x, device=device).reshape(1, 1, -1),
+        """Cycles per voxel of each sample of the spectrum, float64, along z, y and x, shaped to broadcast."""
+        z, half, x = (
+            torch.fft.fftfreq(n, dtype=torch.float64, device=self._turn.device)
+            for n in (self.grid[0], self.half, self.grid[2])
         )
+        # the turn moves each along y by a quarter of a sample
+        return z.reshape(-1, 1, 1), (half - 0.25 / self.half).reshape(1, -1, 1), x.reshape(1, 1, -1)
 
-    def convolve(self, volume: Tensor, start: Shape, shape: Shape) -> Tensor:
-        """Convolve a volume that lies at the grid's corner; give the box of `shape` that begins at `start`."""
+    def convolve(self, volume: Tensor, start: Shape, out: Tensor) -> Tensor:
+        """Convolve a volume that lies at the grid's corner; fill `out` with the box that begins at `start`."""
         spectrum = torch.fft.fftn(self._packed(volume, (0, 0, 0)))
         spectrum.mul_(self.spectrum)
-        return self._unpacked(torch.fft.ifftn(spectrum), start, shape)
+        return self._unpacked(torch.fft.ifftn(spectrum), start, out)
 
-    def correlate(self, volume: Tensor, start: Shape, shape: Shape, spectrum: Tensor | None = None) -> Tensor:
-        """The adjoint: correlate a volume that lies at `start`; give the box of `shape` at the grid's corner.
+    def correlate(self, volume: Tensor, start: Shape, out: Tensor, spectrum: Tensor | None = None) -> Tensor:
+        """The adjoint: correlate a volume that lies at `start`; fill `out` with the box at the grid's corner.
 
         Another `spectrum` may stand for the kernel's own: with the kernel's times a real filter it filters as well.
         """
         packed = self._packed(volume, start)
         # ifft(conj(K) fft(w)) = conj(fft(K ifft(conj(w)))): no conjugated copy of the kernel's spectrum
         product = torch.fft.ifftn(packed.conj_physical_())
+        del packed
         product.mul_(self.spectrum if spectrum is None else spectrum)
-        return self._unpacked(torch.fft.fftn(product).conj_physical_(), (0, 0, 0), shape)
+        return self._unpacked(torch.fft.fftn(product).conj_physical_(), (0, 0, 0), out)
 
     def _packed(self, volume: Tensor, start: Shape) -> Tensor:
         z, y, x = (slice(s, s + n) for s, n in zip(start, volume.shape, strict=True))
@@ -109,13 +105,11 @@ class Convolver:
         packed.mul_(self._turn)
         return packed
 
-    def _unpacked(self, packed: Tensor, start: Shape, shape: Shape) -> Tensor:
-        z, y, x = (slice(s, s + n) for s, n in zip(start, shape, strict=True))
-        volume = torch.empty(shape, dtype=torch.float32, device=packed.device)
-        split = min(max(self.half - start[1], 0), shape[1])
-        rows = slice(y.start, y.start + split)
-        volume[:, :split] = (packed[z, rows, x] * self._turn_back[:, rows]).real
-        if split < shape[1]:
-            rows = slice(y.start + split - self.half, y.stop - self.half)
-            volume[:, split:] = (packed[z, rows, x] * self._turn_back[:, rows]).imag
-        return volume
+    def _unpacked(self, packed: Tensor, start: Shape, out: Tensor) -> Tensor:
+        z, y, x = (slice(s, s + n) for s, n in zip(start, out.shape, strict=True))
+        parts = torch.view_as_real(packed.mul_(self._turn_back))
+        split = min(max(self.half - start[1], 0), out.shape[1])
+        out[:, :split] = parts[z, y.start : y.start + split, x, 0]
+        if split < out.shape[1]:
+            out[:, split:] = parts[z, y.start + split - self.half : y.stop - self.half, x, 1]
+        return out

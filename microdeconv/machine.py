@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -261,12 +262,10 @@ def prepare(machine: Machine) -> None:
     torch.set_num_threads(machine.threads)
     if sys.platform == "linux" and machine.device == "cpu":
         trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
-        try:
+        with suppress(OSError, AttributeError):  # another C library
             mallopt = ctypes.CDLL(None).mallopt
-        except (OSError, AttributeError):  # another C library
-            return
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, 2**31 - 1)
+            mallopt(mmap_max, 0)
+            mallopt(trim_threshold, 2**31 - 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -278,10 +277,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release(device: str) -> None:
-    """Give back what a failed attempt left on a device."""
+    """Give back to the machine what earlier work left: freed memory, which `prepare` has the C library keep."""
     import gc
 
     gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
     if device.startswith("cuda"):
         import torch
 

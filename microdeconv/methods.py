@@ -16,7 +16,13 @@ METHODS = {
     method.name: method
     for method in (
         Method("rl", richardson_lucy, RichardsonLucy),
-        Method("rl-tv", total_variation, TotalVariation, searched=("regularisation", WEIGHTS)),
+        Method(
+            "rl-tv",
+            total_variation,
+            TotalVariation,
+            searched=("regularisation", WEIGHTS),
+            floats=(8.0, 11.0, 7.0),
+        ),
         Method("wiener", wiener, Wiener, iterative=False, margin=1.0, searched=("noise_to_signal", RATIOS)),
         Method("identity", identity, Identity, iterative=False, margin=0.0, keeps_counts=True),
     )

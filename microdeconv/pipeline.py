@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import microdeconv
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import DELTA, Cut, Listen, Settings, deconvolve_volume, ignore, plan_cut, settle
+from microdeconv.engine import BASE_MEMORY, DELTA, Cut, Listen, Settings, deconvolve_volume, ignore, plan_cut, settle
 from microdeconv.errors import DataError, UsageError
 from microdeconv.io.atomic import check_output
 from microdeconv.io.pixels import check_pixels
@@ -24,7 +24,7 @@ from microdeconv.io.record import write_record
 from microdeconv.io.selection import Selection, pick
 from microdeconv.io.tiff import natural_name, open_stack, read_header
 from microdeconv.io.writer import container_for, write_stack
-from microdeconv.machine import Machine, MachineOptions, machine_for, peak_memory
+from microdeconv.machine import Machine, MachineOptions, machine_for, peak_memory, release
 from microdeconv.optics import Model, Optics, missing, nyquist_um
 from microdeconv.options import AUTO, Sourced, build, layered, options_of
 from microdeconv.problem import Method
@@ -101,7 +101,8 @@ def plan(request: Request) -> Plan:
     output = _output_path(request, options, header)
     header_out, notes = _header_out(header, len(channels), len(times), channels, options, method)
     voxels = math.prod(header.volume_shape)
-    held = voxels * (header.dtype.itemsize + 8) + voxels * header_out.dtype.itemsize * len(channels)
+    result = 8 if method.keeps_counts else 4
+    held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
     check_output(
         output, [request.input], overwrite=options.overwrite, parents=options.parents, needed=header_out.n_bytes
     )
@@ -113,7 +114,7 @@ def plan(request: Request) -> Plan:
         notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
-    memory = held + max(c.cut.tile_bytes for c in planned)
+    memory = BASE_MEMORY + held + max(c.cut.tile_bytes for c in planned)
     return Plan(
         request, stack, method, parameters, values, machine, tuple(planned), tuple(times), output, header_out, memory,
         tuple(dict.fromkeys((*header.notes, *notes))),
@@ -235,6 +236,8 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
             todo.group(CameraOptions), todo.group(Stopping), todo.machine, listen,
         )  # fmt: skip
         outcome.notes += outcome.settings[channel.number].notes
+        del volume
+        release(todo.machine.device)
     outcome.record = _record(todo, outcome)
     shown: list[tuple[NDArray[Any], NDArray[Any]]] = []
     options: OutputOptions = todo.group(OutputOptions)
@@ -284,6 +287,8 @@ def _volumes(
             )
             outcome.notes += notes
             written, clipped = as_type(result, todo.header_out.dtype)
+            del result
+            release(todo.machine.device)
             outcome.clipped += clipped
             if shown is not None and not shown:
                 shown += [projections(volume), projections(written)]
@@ -297,11 +302,14 @@ def _volumes(
 def as_type(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], int]:
     """Round and clip to a type, never stretched; give the number of clipped voxels too."""
     if dtype.kind == "f":
-        return values.astype(dtype), 0
-    limits = np.iinfo(dtype)
-    rounded = np.rint(values)
-    clipped = int(np.count_nonzero((rounded < limits.min) | (rounded > limits.max)))
-    return np.clip(rounded.astype(np.float64), limits.min, limits.max).astype(dtype), clipped
+        return values.astype(dtype, copy=False), 0
+    limits, clipped = np.iinfo(dtype), 0
+    written = np.empty(values.shape, dtype)
+    for plane, target in zip(values, written, strict=True):  # planes: no copy of the whole in between
+        rounded = np.rint(plane.astype(np.float64))
+        clipped += int(np.count_nonzero((rounded < limits.min) | (rounded > limits.max)))
+        target[...] = np.clip(rounded, limits.min, limits.max)
+    return written, clipped
 
 
 def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -46,9 +46,9 @@ class Problem:
         """The least prediction that is divided by, photo-electrons."""
         return DARK * max(self.level, self.background, 1e-30)
 
-    def predict(self, x: Tensor) -> Tensor:
-        """H x + b on the field, never darker than `dark`."""
-        return self.blur.forward(x).add_(self.background).clamp_min_(self.dark)
+    def predict(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """H x + b on the field, never darker than `dark`; into `out` if it is given."""
+        return self.blur.forward(x, out).add_(self.background).clamp_min_(self.dark)
 
 
 class Iterate(NamedTuple):
@@ -105,8 +105,9 @@ class Method:
         The field of `parameters` whose "auto" is found from held-out counts, if any, and the values tried for it.
     keeps_counts
         Whether it gives back counts as they came, background and all, in float64.
-    volumes
-        Floats held per voxel of the transform grid at the worst moment, for the plan of memory (measured).
+    floats
+        Floats held at the worst moment per voxel of the transform grid, of the object grid and of the field, for the
+        plan of memory; `tests/measure/memory.py` measures what is really taken.
     """
 
     name: str
@@ -116,7 +117,7 @@ class Method:
     margin: float | None = None
     searched: tuple[str, tuple[float, ...]] | None = None
     keeps_counts: bool = False
-    volumes: float = 9.0
+    floats: tuple[float, float, float] = (7.0, 7.0, 6.0)
 
 
 def poisson_deviance(counts: Tensor, predicted: Tensor) -> float:

@@ -114,25 +114,28 @@ def accelerated(
     inverse = blur.inverse_normalisation()
     weight = SHARPENING if preconditioned else UNSHARPENED
     transfer = _sharpen(blur, weight)
-    x = previous = blur.flat(problem.level)
+    x, previous, point = (blur.flat(problem.level) for _ in range(3))
+    factor, predicted, excess = (torch.empty_like(like) for like in (x, image, image))  # once: no memory in pieces
+    total = float(image.sum(dtype=torch.float64))
     least = math.inf
     k = 0
     while True:
         k += 1
-        point = _extrapolate(x, previous, k) if momentum else x.clone()
-        predicted = problem.predict(point)
+        torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point).clamp_min_(0)
+        problem.predict(point, predicted)
         shrink, penalty = prior(point) if prior else (None, 0.0)
-        objective = _objective(image, predicted) + penalty
+        objective = _objective(image, predicted, excess) + penalty
         if k > 1 and objective > least + SLACK * abs(least):
             weight *= 3
             transfer = _sharpen(blur, weight)
-            x, k, least = previous, 0, math.inf
+            x.copy_(previous)
+            k, least = 0, math.inf
             continue
         least = min(least, objective)
-        excess = (image / predicted).sub_(1)
-        flux = float(((excess + 1) * (predicted - problem.background)).sum(dtype=torch.float64))
-        factor = blur.adjoint(excess, transfer).mul_(inverse).add_(1).clamp_min_(SMALLEST_FACTOR)
-        previous, x = x, point.mul_(factor)
+        torch.div(image, predicted, out=excess)
+        flux = total - problem.background * float(excess.sum(dtype=torch.float64))
+        blur.adjoint(excess.sub_(1), transfer, factor).mul_(inverse).add_(1).clamp_min_(SMALLEST_FACTOR)
+        previous, x, point = x, point.mul_(factor), previous
         if shrink is not None:
             x.mul_(shrink)
         elif transfer is not None:
@@ -140,16 +143,16 @@ def accelerated(
         yield Iterate(x, predicted)
 
 
-def _extrapolate(x: Tensor, previous: Tensor, k: int) -> Tensor:
-    momentum = min((k - 1) / (k + 2), 1 - 2 / math.sqrt(k + 3))
-    return x.lerp(previous, -momentum).clamp_min_(0) if momentum > 0 else x.clone()
+def _momentum(k: int) -> float:
+    return min((k - 1) / (k + 2), 1 - 2 / math.sqrt(k + 3))
 
 
-def _objective(image: Tensor, predicted: Tensor) -> float:
+def _objective(image: Tensor, predicted: Tensor, scratch: Tensor) -> float:
     """Poisson negative log-likelihood, up to a constant."""
     import torch
 
-    return float((predicted - predicted.log().mul_(image)).sum(dtype=torch.float64))
+    torch.log(predicted, out=scratch)
+    return float(predicted.sum(dtype=torch.float64)) - float(scratch.mul_(image).sum(dtype=torch.float64))
 
 
 def _sharpen(blur: Blur, weight: float) -> Tensor | None:

@@ -118,8 +118,6 @@ def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool, 
 
 def plan_lines(todo: Plan) -> list[str]:
     """The plan in words, for a person."""
-    from microdeconv.engine import BASE_MEMORY
-
     header = todo.stack.header
     lines = [f"{header.path}: {header.describe()}, {todo.method.name} on {todo.machine.device}"]
     size = "unknown" if header.voxel_um is None else " x ".join(f"{v:g}" for v in header.voxel_um) + " µm (z y x)"
@@ -136,7 +134,7 @@ def plan_lines(todo: Plan) -> list[str]:
         grid = " x ".join(str(n) for n in cut.grid)
         lines.append(f"    {cut.tiles} tile(s), halo {cut.halo[0]} x {cut.halo[1]}, padded to {grid}")
     lines.append(
-        f"  memory about {(todo.memory + BASE_MEMORY) / 1e9:.2g} GB"
+        f"  memory about {todo.memory / 1e9:.2g} GB"
         f" of {todo.machine.memory / 1e9:.3g} GB ({todo.machine.memory_source})"
     )
     lines.append(f"  device {todo.machine.device}, {todo.machine.threads} thread(s)")

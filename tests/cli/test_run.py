@@ -227,14 +227,18 @@ def test_help_groups_options_and_version_is_told(program):
     assert program("--version").stdout.startswith("microdeconv 0.")
 
 
-def test_memory_promise_is_kept(program, tmp_path):
-    """A field that needs tiles: the peak stays within what --memory allows."""
+@pytest.mark.parametrize(("memory", "cut"), [(700, True), (1100, True), (2500, False)])
+@pytest.mark.parametrize("method", ["rl", "rl-tv"])
+def test_memory_promise_is_kept(program, tmp_path, method, memory, cut):
+    """A field that needs tiles, or does not: the peak stays within what --memory allows."""
     pixels = np.random.default_rng(0).poisson(50, (16, 700, 700)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "big.tif", pixels, photometric="minisblack")
+    weight = ("--regularisation", 0.002) if method == "rl-tv" else ()
     done = program(
-        "run", "big.tif", *OPTICS, "--voxel", 0.3, 0.1, "-n", 2, "--memory", "700MB", "--record", "--background", 10
-    )
+        "run", "big.tif", *OPTICS, "--voxel", 0.3, 0.1, "-n", 2, "--memory", f"{memory}MB", "--record",
+        "--background", 10, "--method", method, *weight,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "big_decon.json").read_text(encoding="utf-8"))
-    assert record["channels"][0]["tiles"] > 1
-    assert record["peak_memory_bytes"] <= 700e6
+    assert (record["channels"][0]["tiles"] > 1) == cut
+    assert record["peak_memory_bytes"] <= memory * 1e6
