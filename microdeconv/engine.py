@@ -11,21 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microdeconv.blur import MARGIN, Blur, plan_grids
-from microdeconv.camera import Camera, CameraOptions, estimate_background, estimate_camera
+from microdeconv.camera import Camera, CameraOptions
+from microdeconv.choose import Choice, choose
 from microdeconv.errors import MemoryShortError
 from microdeconv.fft import Shape
 from microdeconv.machine import Machine, as_tensor, is_out_of_memory, release
+from microdeconv.noise import estimate_background, estimate_camera
 from microdeconv.options import AUTO, for_channel
 from microdeconv.problem import Method, Problem
 from microdeconv.psf.extent import support
-from microdeconv.solve import Choice, Stopping, choose, solve
+from microdeconv.solve import Stopping, solve
 from microdeconv.stack import Psf
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
 MORE_HALO = 24  # voxels: steps carry a border's influence further than the PSF
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
-UNFIT = 1.5  # held-out deviance per voxel from which the model is said not to fit
+UNFIT = 1.5  # deviance of unused counts per voxel from which the model is said not to fit
 BASE_MEMORY = 300 * 10**6  # bytes of the interpreter and its libraries
 
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
@@ -120,12 +122,12 @@ def settle(
     if choice.least > UNFIT and "unsure" not in sources.get("gain", ""):
         notes.append(f"PSF or noise model do not fit the image well (deviance {choice.least:.3g}, should be 1)")
     steps = choice.iterations if given == AUTO else int(given)
-    found = "held-out counts" if given == AUTO else "given"
+    found = "split counts" if given == AUTO else "given"
     return replace(
         settings,
         iterations=steps,
         parameters=choice.parameters,
-        sources={**sources, "iterations": found, "parameters": "held-out counts"},
+        sources={**sources, "iterations": found, "parameters": "split counts"},
         notes=tuple(notes),
         choice=choice,
     )

@@ -221,7 +221,7 @@ def _read(kind: Any, raw: Any) -> Any:
             try:
                 return _number(one, raw)
             except ValueError as problem:
-                reason = str(problem)
+                reason = reason if reason.startswith("did you") else str(problem)
         elif one in (str, Path) and isinstance(raw, (str, Path)):
             return one(raw)
     raise ValueError(reason or "not understood")

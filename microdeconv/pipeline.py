@@ -111,7 +111,7 @@ def plan(request: Request) -> Plan:
         optics, sources, said = _optics_of(header, number, request)
         notes += said
         psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number, machine)
-        notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
+        notes += [f"PSF: {n}" for n in psf.notes] + _psf_notes(psf, optics) + _sampling_notes(optics, header)
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
     memory = BASE_MEMORY + held + max(c.cut.tile_bytes for c in planned)
@@ -204,6 +204,18 @@ def _psf_for(
     model: Model = build(Model, values)
     device = "cpu" if machine.device == "mps" else machine.device  # mps has no float64
     return compute_psf(optics, voxel, shape, model.settled(optics.na or 0.0), device=device)
+
+
+def _psf_notes(psf: Psf, optics: Optics) -> list[str]:
+    """Warn of a PSF whose own optics are not the channel's."""
+    if psf.optics is None:
+        return []
+    notes = []
+    for one in options_of(Optics):
+        own, wanted = getattr(psf.optics, one.field), getattr(optics, one.field)
+        if isinstance(own, float) and isinstance(wanted, float) and abs(own - wanted) > DIFFERENT * wanted:
+            notes.append(f"the PSF was made for --{one.flag} {own:g}, the channel has {wanted:g}")
+    return notes
 
 
 def _sampling_notes(optics: Optics, header: Header) -> list[str]:
@@ -332,7 +344,8 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
                 "tiles": channel.cut.tiles,
                 "tile_edge": channel.cut.edge,
                 "halo": list(channel.cut.halo),
-                "held_out_deviance": [[s, round(v, 6)] for s, v in chosen.choice.deviance] if chosen.choice else [],
+                "risk": [[s, round(v, 6)] for s, v in chosen.choice.risk] if chosen.choice else [],
+                "deviance": round(chosen.choice.least, 6) if chosen.choice else None,
             }
         )
     return {

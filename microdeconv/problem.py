@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from microdeconv.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from microdeconv.blur import Blur
@@ -102,7 +102,7 @@ class Method:
     margin
         The object margin it wants, as a share of the PSF's half-width; None: the forward model's own.
     searched
-        The field of `parameters` whose "auto" is found from held-out counts, if any, and the values tried for it.
+        The field of `parameters` whose "auto" is found from the split counts, if any, and the values tried for it.
     keeps_counts
         Whether it gives back counts as they came, background and all, in float64.
     floats
@@ -132,7 +132,7 @@ def poisson_deviance(counts: Tensor, predicted: Tensor) -> float:
 
     terms = torch.xlogy(counts, counts / predicted).add_(predicted).sub_(counts)
     value = 2 * float(terms.sum(dtype=torch.float64)) / counts.numel()
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         raise DataError(
             "the estimate is no longer finite", "check the PSF and the background, or use --acceleration none"
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from microdeconv.optics import Optics
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Container = Literal["imagej", "ome", "plain"]
 AXES = "TCZYX"
@@ -75,7 +77,7 @@ class Header:
     @property
     def n_bytes(self) -> int:
         """Bytes of all pixels."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def describe(self) -> str:
         """Axes with their sizes, and the dtype, in one short text."""
@@ -104,6 +106,8 @@ class Stack:
 
     def pixels(self) -> NDArray[Any]:
         """All pixels in one array, along `header.axes`."""
+        import numpy as np
+
         whole = np.stack([v for _, _, v in self.volumes()])
         return whole.reshape(self.header.shape)
 

@@ -31,7 +31,7 @@ def test_imports_point_downward():
 def test_help_leaves_torch_asleep(words):
     code = (
         "import sys; from microdeconv.cli.app import main; code = main(sys.argv[1:]); "
-        "awake = {'torch', 'scipy', 'skimage', 'tifffile'} & set(sys.modules); "
+        "awake = {'torch', 'numpy', 'scipy', 'skimage', 'tifffile'} & set(sys.modules); "
         "sys.exit(f'{code} {awake}' if code or awake else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=ROOT, check=False)

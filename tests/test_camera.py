@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from microdeconv.camera import Camera, estimate_background, estimate_camera, thin
+from microdeconv.camera import Camera, thin
+from microdeconv.noise import estimate_background, estimate_camera
 from microdeconv.optics import Optics
 from microdeconv.psf.compute import compute_psf
 from microdeconv.simulate import KINDS, Exposure, gaussian_psf, simulate

@@ -9,11 +9,12 @@ from conftest import CPU, problem_of
 
 from microdeconv import quality
 from microdeconv.camera import Camera, CameraOptions
+from microdeconv.choose import choose
 from microdeconv.engine import Cut, Settings, deconvolve_volume, settle
 from microdeconv.methods import METHODS
 from microdeconv.options import options_of
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
-from microdeconv.solve import Stopping, choose, solve
+from microdeconv.solve import Stopping, solve
 from microdeconv.stack import Psf
 
 STEPS = 12

@@ -25,7 +25,7 @@ class TotalVariation:
     regularisation: float | Auto = option(
         "auto",
         "Weight of the total variation (Huygens' acuity, the other way round): more is smoother; "
-        "auto: found from held-out counts.",
+        "auto: found from the split counts.",
         panel="Method",
         metavar="auto|X",
         low=0.0,

@@ -24,7 +24,7 @@ class Wiener:
 
     noise_to_signal: float | Auto = option(
         "auto",
-        "Noise-to-signal ratio (1 / SNR²): less is sharper and noisier; auto: found from held-out counts.",
+        "Noise-to-signal ratio (1 / SNR²): less is sharper and noisier; auto: found from the split counts.",
         panel="Method",
         metavar="auto|X",
         low=1e-12,

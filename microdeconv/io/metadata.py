@@ -156,6 +156,44 @@ def _objective(root: ElementTree.Element, image: ElementTree.Element) -> Optics:
     )
 
 
+def add_optics(xml: str, channels: Sequence[Channel]) -> str:
+    """Add each channel's wavelengths and modality, and the first one's objective, to OME-XML that lacks them.
+
+    References
+    ----------
+    OME data model 2016-06, Instrument, ObjectiveSettings and Channel.
+    """
+    shared = channels[0].optics
+    root = ElementTree.fromstring(xml)
+    space = root.tag.partition("}")[0].lstrip("{")
+    ElementTree.register_namespace("", space)
+    image = root.find("{*}Image")
+    if image is None:
+        return xml
+    for node, channel in zip(image.iterfind("{*}Pixels/{*}Channel"), channels, strict=False):
+        own = channel.optics
+        names = [name for name, modality in MODALITY.items() if modality == own.modality]
+        if names:
+            node.set("AcquisitionMode", names[0])
+        for name, value in (("EmissionWavelength", own.emission_nm), ("ExcitationWavelength", own.excitation_nm)):
+            if value is not None:
+                node.set(name, f"{value:g}")
+                node.set(f"{name}Unit", "nm")
+    if shared.na or shared.ri_immersion:
+        instrument = ElementTree.Element(f"{{{space}}}Instrument", ID="Instrument:0")
+        objective = ElementTree.SubElement(instrument, f"{{{space}}}Objective", ID="Objective:0")
+        settings = ElementTree.Element(f"{{{space}}}ObjectiveSettings", ID="Objective:0")
+        if shared.na:
+            objective.set("LensNA", f"{shared.na:g}")
+        if shared.ri_immersion:
+            settings.set("RefractiveIndex", f"{shared.ri_immersion:g}")
+        root.insert(list(root).index(image), instrument)
+        place = next(i for i, node in enumerate(image) if node.tag.endswith("}Pixels"))
+        image.insert(place, ElementTree.Element(f"{{{space}}}InstrumentRef", ID="Instrument:0"))
+        image.insert(place + 1, settings)
+    return '<?xml version="1.0" encoding="UTF-8"?>' + ElementTree.tostring(root, encoding="unicode")
+
+
 def _quantity(node: ElementTree.Element, name: str, units: Mapping[str, float], usual: str) -> float | None:
     value = _number(node.get(name))
     factor = units.get(node.get(name + "Unit", usual).lower())

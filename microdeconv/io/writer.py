@@ -13,6 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from microdeconv.io.atomic import atomic_output
+from microdeconv.io.metadata import add_optics
+from microdeconv.optics import Optics
 from microdeconv.stack import Channel, Container, Header
 
 IMAGEJ_TYPES = ("uint8", "uint16", "int16", "float32")
@@ -74,6 +76,10 @@ def write_stack(
             photometric="minisblack",
             **details,
         )
+        if container == "ome" and any(c.optics != Optics() for c in header.channels):
+            with tifffile.TiffFile(partial, mode="r+") as file:
+                xml = add_optics(file.ome_metadata or "", header.channels)
+                file.pages.first.tags["ImageDescription"].overwrite(xml.encode())
 
 
 def _pages(header: Header, volumes: Volumes, *, interleaved: bool) -> Iterator[NDArray[Any]]:
@@ -143,13 +149,8 @@ def _for_ome(header: Header, order: str, text: str) -> dict[str, Any]:
     described: dict[str, list[Any]] = {
         "Name": [c.name for c in channels],
         "Color": [_ome_colour(c.colour) for c in channels],
-        "EmissionWavelength": [c.optics.emission_nm for c in channels],
-        "ExcitationWavelength": [c.optics.excitation_nm for c in channels],
     }
     complete = {k: v for k, v in described.items() if all(one is not None for one in v)}
-    for name in ("EmissionWavelength", "ExcitationWavelength"):
-        if name in complete:
-            complete[f"{name}Unit"] = ["nm"] * len(channels)
     if complete:
         metadata["Channel"] = complete if "C" in order else {k: v[0] for k, v in complete.items()}
     metadata["MapAnnotation"] = {"Namespace": "microdeconv", "microdeconv": text}

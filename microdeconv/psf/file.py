@@ -68,7 +68,7 @@ def load_psf(
     Returns
     -------
     Psf
-        Its notes tell what was done.
+        Its source tells what was done, its notes what is wrong with it.
 
     Raises
     ------
@@ -87,10 +87,12 @@ def load_psf(
     if record is not None:
         centre, background = "none", False
     pixels = stack.read(0, channel or 0)
-    psf = ready(pixels, header.voxel_um, field, voxel_um, centre=centre, background=background, name=str(path))
-    if record is None:
-        return replace(psf, source=f"from {path.name}")
-    return replace(psf, optics=_optics_of(record), source=f"from {path.name} ({record['psf']})")
+    source = f"from {path.name}" + (f" ({record['psf']})" if record else "")
+    psf = ready(
+        pixels, header.voxel_um, field, voxel_um,
+        centre=centre, background=background, name=str(path), source=source,
+    )  # fmt: skip
+    return replace(psf, optics=_optics_of(record)) if record else psf
 
 
 def ready(
@@ -102,6 +104,7 @@ def ready(
     centre: Centre = "peak",
     background: bool = True,
     name: str = "the PSF",
+    source: str = "measured",
 ) -> Psf:
     """Make an array into a PSF for a field: checked, centred to sub-voxel, cropped, resampled, sum one, sizes odd.
 
@@ -126,11 +129,13 @@ def ready(
         of the peak. More would be light: cones reach the border.
     name
         For messages.
+    source
+        Where it comes from; what is done to it is added.
 
     Returns
     -------
     Psf
-        Its notes tell what was done.
+        Its source tells what was done, its notes what is wrong with it.
 
     Raises
     ------
@@ -139,6 +144,7 @@ def ready(
     """
     volume = pixels[None] if pixels.ndim == 2 else pixels
     notes: list[str] = []
+    done: list[str] = []
     _check_values(volume, name)
     _check_kind(volume, field, name)
     volume = volume.astype(np.float64)
@@ -146,17 +152,18 @@ def ready(
         notes.append(f"negative values down to {-100 * volume.min() / volume.max():.2g} % of its peak set to zero")
     volume = np.clip(volume, 0, None)
     if background:
-        volume = _without_background(volume, notes)
+        volume = _without_background(volume, done)
     _check_lobes(volume, name, notes)
     middle = _middle_of(volume, centre)
     ratios = _ratios(volume.shape, own_voxel_um, voxel_um, name)
     if (ratios != 1).any():
-        notes.append(f"resampled from voxels of {_sizes(own_voxel_um)} to the stack's {_sizes(voxel_um)} (z y x)")
-    _tell_offset(volume, middle, centre, notes)
+        done.append(f"resampled from voxels of {_sizes(own_voxel_um)} to the stack's {_sizes(voxel_um)} (z y x)")
+    _tell_offset(volume, middle, centre, done)
     _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, name, notes)
     _tell_cut_off(volume, int((2 * field[0] - 1) * ratios[0]), notes)
     volume = _sampled(volume, middle, ratios, np.array(field) - 1)
-    psf = Psf((volume / volume.sum()).astype(np.float32), voxel_um or own_voxel_um, None, "measured", tuple(notes))
+    told = "".join(f", {what}" for what in done)
+    psf = Psf((volume / volume.sum()).astype(np.float32), voxel_um or own_voxel_um, None, source + told, tuple(notes))
     return _without_dark_rims(psf)
 
 
@@ -201,14 +208,14 @@ def _check_lobes(volume: NDArray[np.float64], name: str, notes: list[str]) -> No
         notes.append(f"{n_lobes} bright spots side by side: is it one PSF?")
 
 
-def _without_background(volume: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:
+def _without_background(volume: NDArray[np.float64], done: list[str]) -> NDArray[np.float64]:
     """Take off what the darkest side of the lateral rim shows."""
     sides = (volume[:, 0, :], volume[:, -1, :], volume[:, :, 0], volume[:, :, -1])
     level = min(float(np.quantile(side, 0.1)) for side in sides)
     peak = float(volume.max())
     if min(volume.shape[1:]) <= 8 or not BACKGROUND * peak < level < peak:
         return volume
-    notes.append(f"a background of {100 * level / peak:.2g} % of its peak taken off")
+    done.append(f"a background of {100 * level / peak:.2g} % of its peak taken off")
     return np.clip(volume - level, 0, None)
 
 
@@ -264,10 +271,10 @@ def _sizes(voxel_um: Zyx | None) -> str:
     return " x ".join(f"{size:.4g}" for size in voxel_um or ()) + " µm"
 
 
-def _tell_offset(volume: NDArray[np.float64], middle: NDArray[np.float64], centre: Centre, notes: list[str]) -> None:
+def _tell_offset(volume: NDArray[np.float64], middle: NDArray[np.float64], centre: Centre, done: list[str]) -> None:
     off = middle - (np.array(volume.shape) - 1) / 2
     if centre != "none" and np.abs(off).max() > 1:
-        notes.append(f"its {centre} was ({', '.join(f'{o:+.1f}' for o in off)}) voxels (z y x) off the middle: centred")
+        done.append(f"centred: its {centre} was ({', '.join(f'{o:+.1f}' for o in off)}) voxels (z y x) off the middle")
 
 
 def _tell_loss(

@@ -6,10 +6,11 @@ from conftest import problem_of
 from scipy.signal import fftconvolve
 from skimage.restoration import wiener as reference
 
+from microdeconv.choose import choose
 from microdeconv.classical.wiener import RATIOS, Wiener
 from microdeconv.methods import METHODS
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
-from microdeconv.solve import choose, solve
+from microdeconv.solve import solve
 from microdeconv.stack import Psf
 
 

@@ -331,3 +331,19 @@ def test_headers_describe_themselves():
     assert header.n_bytes == 240
     with pytest.raises(ValueError, match="axes"):
         Stack.of(np.zeros((2, 2)), "XY")
+
+
+def test_ome_optics_are_written_back(tmp_path):
+    """Objective and modality come through, as OME-XML that its schema's order allows."""
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, counts(2, 4, 6, 7), description=OPTICS, metadata=None, photometric="minisblack")
+    stack = open_stack(path)
+    out = tmp_path / "b.ome.tif"
+    write_stack(out, stack.header, stack.volumes(), {"µ": "é"}, container="ome", overwrite=False)
+    again = open_stack(out)
+    assert [c.optics for c in again.header.channels] == [c.optics for c in stack.header.channels]
+    np.testing.assert_array_equal(again.pixels(), stack.pixels())
+    with tifffile.TiffFile(out) as file:
+        xml = file.ome_metadata
+    assert xml.index("<Instrument ") < xml.index("<Image ") < xml.index("<InstrumentRef") < xml.index("<Pixels ")
+    assert "é" in xml
