@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ import typer
 
 from microdeconv import __version__
 from microdeconv.cli import look, psf, run
-from microdeconv.cli.flags import join_numbers
+from microdeconv.cli.flags import join_numbers, need_command
+from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError
 
 OUR_BUG = 70
@@ -28,19 +30,20 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="microdeconv",
         help="Deconvolution of fluorescence-microscopy stacks.",
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
 
-    @app.callback()
+    @app.callback(invoke_without_command=True)
     def _top(
+        context: typer.Context,
         version: Annotated[
             bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
         ] = False,
     ) -> None:
         """Deconvolution of fluorescence-microscopy stacks."""
+        need_command(context)
 
     run.add_to(app)
     psf.add_to(app)
@@ -58,22 +61,22 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, _stop)
     words = join_numbers(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = build_app()(args=words, standalone_mode=False)
+        code = build_app()(args=words, prog_name="microdeconv", standalone_mode=False)
         return int(code or 0)
     except MicrodeconvError as error:
-        return _end(str(error), error.exit_code)
+        return _end(str(error), error.exit_code, words)
     except _Stopped as stop:
-        return _end(f"stopped by {signal.Signals(stop.number).name}, nothing was left behind", 128 + stop.number)
+        return _end(f"stopped by {signal.Signals(stop.number).name}, nothing was left behind", 128 + stop.number, words)
     except BrokenPipeError:
         sys.stderr.close()
         return 141
     except Exception as error:
         shown = getattr(error, "format_message", None)
         if shown is not None:
-            return _end(shown(), getattr(error, "exit_code", 2))
+            return _end(shown(), getattr(error, "exit_code", 2), words)
         if "-v" in words or "--verbose" in words:
             raise
-        return _end(f"a bug of ours: {type(error).__name__}: {error}; run again with -v and report it", OUR_BUG)
+        return _end(f"a bug of ours: {type(error).__name__}: {error}; run again with -v and report it", OUR_BUG, words)
 
 
 class _Stopped(BaseException):
@@ -88,19 +91,17 @@ def _stop(number: int, frame: FrameType | None) -> Any:
     raise _Stopped(number)
 
 
-def _end(text: str, code: int) -> int:
+def _end(text: str, code: int, words: Sequence[str]) -> int:
+    """Say why the program ends, on one line; as its last event where events are asked for."""
     line = " ".join(text.split())
-    if _wants_json():
-        import json
-
-        sys.stderr.write(json.dumps({"level": "error", "event": "exit", "code": code, "message": line}) + "\n")
+    if _wants_json(words):
+        Terminal("json").event("exit", level="error", code=code, message=line)
     else:
         sys.stderr.write(f"microdeconv: {line}\n")
     return code
 
 
-def _wants_json() -> bool:
-    words = sys.argv[1:]
+def _wants_json(words: Sequence[str]) -> bool:
     return any(
         w == "--log-format=json" or (w == "--log-format" and words[i + 1 : i + 2] == ["json"])
         for i, w in enumerate(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -28,7 +29,7 @@ def with_options(function: Callable[..., Any], options: Iterable[Option]) -> Cal
     options = tuple(options)
     kinds = get_type_hints(function, include_extras=True)
     own = [
-        p.replace(annotation=kinds[p.name])
+        p.replace(annotation=_shown(kinds[p.name]))
         for p in inspect.signature(function).parameters.values()
         if p.name != "given"
     ]
@@ -66,8 +67,35 @@ def _metavar(opt: Option) -> str:
 def _help(opt: Option) -> str:
     default = opt.default
     if default is None or opt.is_flag:
-        return opt.help
-    return f"{opt.help} [default: {default}]"
+        return _literal(opt.help)
+    return _literal(f"{opt.help} [default: {default}]")
+
+
+def _literal(text: str) -> str:
+    """Text whose brackets Rich shows; it would take them for styles, and swallow them."""
+    return re.sub(r"(?<!\\)\[(?=[a-z#/@])", r"\\[", text)
+
+
+def _shown(annotation: Any) -> Any:
+    """An annotation of a command's own, its help as it is written."""
+    for detail in getattr(annotation, "__metadata__", ()):
+        if getattr(detail, "help", None):
+            detail.help = _literal(detail.help)
+    return annotation
+
+
+def need_command(context: typer.Context) -> None:
+    """Refuse a group of commands that is called without one; a person at a terminal sees what there is.
+
+    Raises
+    ------
+    UsageError
+        When there is no command.
+    """
+    if context.invoked_subcommand is None:
+        if sys.stdout.isatty():
+            typer.echo(context.get_help())
+        raise UsageError("no command", f"see {context.command_path} --help")
 
 
 def _plain(value: Any) -> Any:

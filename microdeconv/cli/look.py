@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microdeconv.cli.flags import layers, told, with_options
+from microdeconv.cli.flags import layers, need_command, told, with_options
 from microdeconv.options import build, layered, options_of
 from microdeconv.request import all_options
 
@@ -69,11 +69,12 @@ def add_to(app: typer.Typer) -> None:
 
     app.command("info")(with_options(info, options_of(Selection)))
     app.command("devices")(devices)
-    group = typer.Typer(help="Settings.", no_args_is_help=True)
+    group = typer.Typer(help="Settings.")
     group.command("show")(with_options(show, all_options()))
 
-    @group.callback()
-    def _config() -> None:
+    @group.callback(invoke_without_command=True)
+    def _config(context: typer.Context) -> None:
         """Settings."""
+        need_command(context)
 
     app.add_typer(group, name="config")

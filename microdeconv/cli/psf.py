@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microdeconv.cli.flags import layers, with_options
+from microdeconv.cli.flags import layers, need_command, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import UsageError
 from microdeconv.io.selection import Selection
@@ -87,13 +87,14 @@ def compute(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Point spread functions.", no_args_is_help=True)
+    group = typer.Typer(help="Point spread functions.")
     voxel = next(o for o in options_of(Selection) if o.key == "voxel")
     options = [o for kind in COMPUTED for o in options_of(kind)] + [voxel]
     group.command("compute")(with_options(compute, options))
 
-    @group.callback()
-    def _psf() -> None:
+    @group.callback(invoke_without_command=True)
+    def _psf(context: typer.Context) -> None:
         """Point spread functions."""
+        need_command(context)
 
     app.add_typer(group, name="psf")
