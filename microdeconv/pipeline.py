@@ -194,8 +194,7 @@ def _psf_for(
             options.psf, voxel, header.volume_shape, channel=number if one_each else None,
             centre=options.psf_centre, background=options.psf_background == "subtract",
         )  # fmt: skip
-    known = voxel is not None and (header.size("Z") == 1 or math.isfinite(voxel.z))
-    lacking = [*missing(optics), *([] if known else ["--voxel"])]
+    lacking = header.lacking(optics)
     if lacking or voxel is None:
         raise DataError(
             f"{request.input}: the optics are not all known", f"give {' '.join(lacking)}, or a PSF with --psf"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from microdeconv.optics import Optics
+from microdeconv.optics import Optics, missing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +78,18 @@ class Header:
     def n_bytes(self) -> int:
         """Bytes of all pixels."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def describe_voxel(self) -> str:
+        """Voxel size with its unit and order; "unknown" for what the file does not know."""
+        if self.voxel_um is None:
+            return "unknown"
+        return " x ".join("unknown" if math.isnan(v) else f"{v:g}" for v in self.voxel_um) + " µm (z y x)"
+
+    def lacking(self, optics: Optics) -> tuple[str, ...]:
+        """Give the flags of what a PSF for this stack cannot be computed without; a single plane needs no z step."""
+        voxel = self.voxel_um
+        known = voxel is not None and (self.size("Z") == 1 or math.isfinite(voxel.z))
+        return (*missing(optics), *(() if known else ("--voxel",)))
 
     def describe(self) -> str:
         """Axes with their sizes, and the dtype, in one short text."""

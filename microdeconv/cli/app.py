@@ -43,6 +43,7 @@ def build_app() -> typer.Typer:
         ] = False,
     ) -> None:
         """Deconvolution of fluorescence-microscopy stacks."""
+        del version  # its callback has answered
         need_command(context)
 
     run.add_to(app)

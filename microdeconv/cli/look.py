@@ -9,33 +9,47 @@ from typing import Annotated, Any
 import typer
 
 from microdeconv.cli.flags import layers, need_command, told, with_options
+from microdeconv.cli.run import Config, plan_lines
+from microdeconv.errors import MicrodeconvError
+from microdeconv.optics import Optics
 from microdeconv.options import build, layered, options_of
-from microdeconv.request import all_options
+from microdeconv.request import Request, all_options
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="INPUT", help="A TIFF stack.")],
+    path: Annotated[Path, typer.Argument(metavar="INPUT", help="A TIFF stack.", show_default=False)],
+    config: Config = None,
     *,
     given: dict[str, Any],
 ) -> None:
-    """Say what is in a file, and what is missing for a PSF."""
+    """Say what is in a file, what is missing, and what run would do with it, given the same options."""
     from microdeconv.io.selection import Selection
     from microdeconv.io.tiff import read_header
-    from microdeconv.optics import Optics, missing
 
-    values = layered(all_options(), layers(all_options(), given, None))
-    header = read_header(path, build(Selection, values))
-    voxel = "unknown" if header.voxel_um is None else " x ".join(f"{v:g}" for v in header.voxel_um) + " µm (z y x)"
-    lines = [f"{path}: {header.container}, {header.describe()}", f"  voxel {voxel}"]
+    above = layers(all_options(), given, config)
+    header = read_header(path, build(Selection, layered(all_options(), above)))
+    lines = [f"{path}: {header.container}, {header.describe()}", f"  voxel {header.describe_voxel()}"]
     for number, channel in enumerate(header.channels):
-        known = {o.flag: getattr(channel.optics, o.field) for o in options_of(Optics)}
-        said = ", ".join(f"{flag} {value}" for flag, value in known.items() if value is not None) or "no optics"
-        lines.append(f"  channel {number}{f' {channel.name}' if channel.name else ''}: {said}")
-        lacking = [*missing(channel.optics), *([] if header.voxel_um else ["--voxel"])]
+        own = {o.key: getattr(channel.optics, o.field) for o in options_of(Optics)}
+        said = ", ".join(f"{o.flag} {own[o.key]}" for o in options_of(Optics) if own[o.key] is not None)
+        lines.append(f"  channel {number} {channel.name or ''}".rstrip() + f": {said or 'no optics'}")
+        lacking = header.lacking(build(Optics, layered(options_of(Optics), [("the file", own), *above])))
         if lacking:
             lines.append(f"    a computed PSF needs {' '.join(lacking)}")
     lines += [f"  note: {note}" for note in header.notes]
-    sys.stdout.write("\n".join(lines) + "\n")
+    would = _would(Request(path, layers=above))
+    sys.stdout.write("\n".join([*lines, *(line for line in would if line not in lines)]) + "\n")
+
+
+def _would(request: Request) -> list[str]:
+    """What run would do, or the one reason why it would not."""
+    from microdeconv.pipeline import plan
+
+    try:
+        planned = plan_lines(plan(request))[1:]
+    except MicrodeconvError as reason:
+        return [f"run would refuse: {reason}"]
+    return ["run would do this:", *(line for line in planned if not line.startswith("  voxel "))]
 
 
 def devices() -> None:
@@ -50,10 +64,7 @@ def devices() -> None:
 
 
 def show(
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel="General"),
-    ] = None,
+    config: Config = None,
     *,
     given: dict[str, Any],
 ) -> None:
@@ -65,9 +76,7 @@ def show(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    from microdeconv.io.selection import Selection
-
-    app.command("info")(with_options(info, options_of(Selection)))
+    app.command("info")(with_options(info, all_options()))
     app.command("devices")(devices)
     group = typer.Typer(help="Settings.")
     group.command("show")(with_options(show, all_options()))
