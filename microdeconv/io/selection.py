@@ -58,15 +58,15 @@ def read_indices(raw: Any) -> Indices:
 
 
 def read_axes(raw: Any) -> str:
-    """Read axes such as `ZYX` or `TCZYX`, in the file's own order.
+    """Read axes such as `ZYX` or `TCZYX`, in the file's own order; `C` or `S` (samples) may be last, as in pictures.
 
     Raises
     ------
     ValueError
         For letters that are no axes, or without Y and X at the end.
     """
-    text = str(raw).strip().upper()
-    if set(text) - set(AXES) or len(set(text)) != len(text) or not text.endswith("YX"):
+    text = re.sub(r"S$", "C", str(raw).strip().upper())
+    if set(text) - set(AXES) or len(set(text)) != len(text) or not text.endswith(("YX", "YXC")):
         raise ValueError(f"not letters of {AXES}, each once, ending in YX")
     return text
 

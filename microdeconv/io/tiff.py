@@ -72,7 +72,8 @@ def open_stack(path: Path, selection: Selection | None = None) -> Stack:
             _check_alike(tif, path)
         series = _series(tif, number, path)
         _check_claims(tif, series, path)
-        axes, shape, samples = _axes(series, selection, path)
+        axes, shape = _axes(series, selection, path)
+        guessed = not selection.axes and _unnamed(_named_axes(series)) and shape[0] > 1
         facts = _facts(tif, number, dict(zip(axes, shape, strict=True)).get("C", 1))
         _check_codec(series, path)
     sizes = dict(zip(axes, shape, strict=True))
@@ -87,9 +88,9 @@ def open_stack(path: Path, selection: Selection | None = None) -> Stack:
         channels,
         _container(tif),
         facts.extras,
-        facts.notes + (("the file does not name its axes: the first is taken for Z",) if _unnamed(series) else ()),
+        (*facts.notes, *(["the file does not name its axes: the first is taken for Z"] if guessed else [])),
     )
-    return Stack(header, partial(_read_volume, path, number, axes, shape, samples))
+    return Stack(header, partial(_read_volume, path, number, axes, shape))
 
 
 def _check_file(path: Path) -> None:
@@ -153,7 +154,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _missing_codec(path: Path) -> UnavailableError:
-    return UnavailableError(f"{path}: its compression needs imagecodecs", 'pip install "microdeconv[codecs]"')
+    return UnavailableError(f"{path}: its compression needs imagecodecs", "pip install imagecodecs")
 
 
 def _check_codec(series: Any, path: Path) -> None:
@@ -238,34 +239,40 @@ def _is_colour_palette(tif: tifffile.TiffFile, page: Any) -> bool:
     return bool((np.diff(page.colormap.astype(np.int64), axis=-1) < 0).any())
 
 
-def _unnamed(series: Any) -> bool:
-    return len(series.axes) == 3 and series.axes[0] in "QIR"
+def _named_axes(series: Any) -> str:
+    """The file's axes. Where it says a shape only, tifffile guesses, and repeats or swaps letters at sizes of one."""
+    axes = str(series.axes)
+    guessed = len(set(axes)) != len(axes) or ("Q" in axes and not axes.endswith("YX"))
+    return "Q" * (len(axes) - 2) + "YX" if series.kind == "shaped" and "S" not in axes and guessed else axes
 
 
-def _axes(series: Any, selection: Selection, path: Path) -> tuple[str, tuple[int, ...], bool]:
-    """Give the axes in the file's order, without those of size one that nobody named, and whether S is among them."""
-    axes, shape = series.axes, tuple(series.shape)
-    if "S" in axes:
-        if selection.rgb == "refuse":
-            raise DataError(f"{path}: a colour picture, not intensities", "--rgb split makes channels of its colours")
-        axes = axes.replace("S", "C") if "C" not in axes else axes
-    samples = "S" in series.axes
+def _unnamed(axes: str) -> bool:
+    """Whether the first axis, and none but it, has no name."""
+    return axes[0] in "QIR" and sorted(axes[1:].replace("S", "C")) in (["X", "Y"], ["C", "X", "Y"])
+
+
+def _axes(series: Any, selection: Selection, path: Path) -> tuple[str, tuple[int, ...]]:
+    """Give the axes in the file's order, without those of size one that nobody named."""
+    axes, shape = _named_axes(series), tuple(series.shape)
+    if "S" in axes and selection.rgb == "refuse":
+        raise DataError(f"{path}: a colour picture, not intensities", "--rgb split makes channels of its colours")
     if selection.axes:
         if len(selection.axes) != len(axes):
             raise DataError(
                 f"{path}: --axes {selection.axes} names {len(selection.axes)} axes, the file has {len(axes)} {shape}",
                 "give one letter for each",
             )
-        return selection.axes, shape, samples
-    if len(axes) == 3 and axes[0] in "QIR":
+        return selection.axes, shape
+    if _unnamed(axes):
         axes = "Z" + axes[1:]
+    axes = axes.replace("S", "C") if "C" not in axes else axes
     kept = [(a, n) for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX" or a in AXES]
     strange = "".join(a for a, _ in kept if a not in AXES)
     if strange or len({a for a, _ in kept}) != len(kept):
         raise DataError(
             f"{path}: its axes {axes} {shape} are not all known", f"name them with --axes, letters of {AXES}"
         )
-    return "".join(a for a, _ in kept), tuple(n for _, n in kept), samples
+    return "".join(a for a, _ in kept), tuple(n for _, n in kept)
 
 
 def _container(tif: tifffile.TiffFile) -> Container:
@@ -299,16 +306,16 @@ def _pixel_size(tag: Any) -> float | None:
     return float(tag.value[1]) / float(tag.value[0])
 
 
-def _read_volume(
-    path: Path, number: int, axes: str, shape: tuple[int, ...], samples: bool, t: int, c: int
-) -> NDArray[Any]:
+def _read_volume(path: Path, number: int, axes: str, shape: tuple[int, ...], t: int, c: int) -> NDArray[Any]:
     with _reading(path), _opened(path, companions=True) as tif:
         series = _series(tif, number, path)
         sizes = dict(zip(axes, shape, strict=True))
         index = tuple({"T": t, "C": c}.get(a, slice(None)) for a in axes)
-        pages = math.prod(series.shape[:-2])
-        if samples or len(series.pages) != pages or series.keyframe.shape != series.shape[-2:]:
-            volume = series.asarray()[_index_in(series.axes, axes, index)]
+        pages = math.prod(shape[:-2])
+        if not axes.endswith("YX") or len(series.pages) != pages or series.keyframe.shape != series.shape[-2:]:
+            volume = series.asarray().reshape(shape)[index]
+            left = [a for a in axes if a not in "TC"]
+            volume = volume.transpose([left.index(a) for a in "ZYX" if a in left])
         else:
             numbers = np.arange(pages).reshape([n for a, n in zip(axes, shape, strict=True) if a not in "YX"] or [1])
             leading = tuple(i for i, a in zip(index, axes, strict=True) if a not in "YX")
@@ -316,12 +323,6 @@ def _read_volume(
         return np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("=")).reshape(
             sizes.get("Z", 1), sizes["Y"], sizes["X"]
         )
-
-
-def _index_in(found: str, axes: str, index: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The index for an array that still has its axes of size one; colour samples count as channels."""
-    places = iter(index)
-    return tuple(0 if len(found) > len(axes) and a not in axes and a != "S" else next(places) for a in found)
 
 
 def _read_pages(series: Any, numbers: NDArray[np.intp], path: Path) -> NDArray[Any]:

@@ -202,13 +202,14 @@ def test_files_that_are_none(tmp_path):
         open_stack(tmp_path / "loop.tif")
 
 
-def test_a_missing_codec_names_the_extra(tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", ["lzw", "zstd", "jpeg"])
+def test_a_missing_codec_names_what_to_install(tmp_path, monkeypatch, how):
     import sys
 
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, counts(3, 32, 32), compression="lzw", photometric="minisblack")
+    tifffile.imwrite(path, counts(3, 32, 32, dtype=np.uint8), compression=how, photometric="minisblack")
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    with pytest.raises(UnavailableError, match=r"microdeconv\[codecs\]"):
+    with pytest.raises(UnavailableError, match="pip install imagecodecs$"):
         open_stack(path)
 
 
