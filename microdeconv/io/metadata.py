@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -23,6 +24,8 @@ MODALITY: dict[str, Modality] = {
     "MultiPhotonMicroscopy": "two-photon",
     "SPIM": "light-sheet",
 }
+PINHOLES_AU = (0.01, 100)  # what a pinhole can be
+ODD_RATIOS = (0.5, 10)  # of z to x, from which on it is asked about
 SCREEN_DPI = (72.0, 96.0, 100.0, 150.0, 180.0, 200.0, 300.0, 600.0)
 
 
@@ -36,17 +39,22 @@ class Facts(NamedTuple):
 
 
 def sensible_voxel(sizes: Iterable[float | None], where: str) -> tuple[Zyx | None, tuple[str, ...]]:
-    """Take a voxel size (z, y, x in µm) only if it can be one; say why not."""
-    z, y, x = (float("nan") if s is None else float(s) for s in sizes)
-    if not (0.001 <= x < 100 and 0.001 <= y < 100):
-        if math.isnan(x) and math.isnan(y):
-            return None, ()
-        return None, (f"{where} gives a pixel size of {x:g} µm, which cannot be: give --voxel",)
+    """Take a voxel size (z, y, x in µm) only if it can be one; say why not. None: not stated."""
+    z, y, x = sizes
+    if x is None and y is None:
+        return None, ()
+    if x is None or y is None:
+        return None, (f"{where} gives the size of one side of a pixel only: give --voxel",)
+    for size in (x, y):
+        if not 0.001 <= size < 100:
+            return None, (f"{where} gives a pixel size of {size:g} µm, which cannot be: give --voxel",)
+    if z is None:
+        return Zyx(math.nan, y, x), ()
     if not 0.001 <= z < 500:
-        note = () if math.isnan(z) else (f"{where} gives a z step of {z:g} µm, which cannot be: give --voxel",)
-        return Zyx(float("nan"), y, x), note
-    odd = (f"{where} gives voxels {z / x:.0f} times as tall as wide: is that so?",) if z / x > 20 or z / x < 0.5 else ()
-    return Zyx(z, y, x), odd
+        return Zyx(math.nan, y, x), (f"{where} gives a z step of {z:g} µm, which cannot be: give --voxel",)
+    if ODD_RATIOS[0] < z / x < ODD_RATIOS[1]:
+        return Zyx(z, y, x), ()
+    return Zyx(z, y, x), (f"{where} gives an odd x:z ratio, voxels {z / x:.2g} times as tall as wide: is that so?",)
 
 
 def from_imagej(metadata: Mapping[str, Any], pixel: tuple[float | None, float | None], n_channels: int) -> Facts:
@@ -78,22 +86,43 @@ def from_imagej(metadata: Mapping[str, Any], pixel: tuple[float | None, float | 
         plausible = pixel[1] is not None and pixel[1] != 1 and 0.001 < pixel[1] < 20
         told = f"the unit is {unit or 'missing'!r} beside a pixel size of {pixel[1]:g}" if plausible else ""
         return Facts(None, channels, extras, (f"{told}: not taken for µm, give --voxel",) if told else ())
-    y, x = (p * factor if p else None for p in pixel)
-    z = float(spacing) * factor if spacing is not None else None
+    y, x = (None if p is None else p * factor for p in pixel)
+    z = None if spacing is None else _as_float(spacing) * factor
     voxel, notes = sensible_voxel((z, y, x), "the ImageJ header")
+    if voxel and spacing == 1 and not 0.5 < voxel.x / voxel.z < 2:
+        notes = (f"the ImageJ header gives a z step of 1 {unit}, its default: if nobody set it, give --voxel",)
     return Facts(voxel, channels, extras, notes)
 
 
-def from_tags(pixel: tuple[float | None, float | None], unit: str) -> Facts:
-    """Read a plain TIFF's resolution tags; resolutions of screens and printers are no voxel sizes."""
-    factor = UM.get(unit.lower())
-    if factor is None or pixel[1] is None or pixel[0] is None:
-        return Facts(None, (Channel(),), {}, ())
-    per_inch = 25_400 / (pixel[1] * factor)
-    if any(abs(per_inch - dpi) < 0.5 for dpi in SCREEN_DPI):
-        return Facts(None, (Channel(),), {}, ())
-    voxel, notes = sensible_voxel((None, pixel[0] * factor, pixel[1] * factor), "the resolution tag")
+def from_plain(described: Mapping[str, Any], pixel: tuple[float | None, float | None], unit: str) -> Facts:
+    """Read a plain TIFF's resolution tags, and the z step from its description (JSON, as tifffile keeps it).
+
+    Resolutions of screens and printers are no voxel sizes. The description may tell `spacing` with `unit` in ImageJ's
+    words, or `PhysicalSizeZ`, `…Y`, `…X` in OME's; `pixel` is (y, x) in `unit`, or in the description's where the tags
+    have none.
+    """
+    nodes = [_size(described, f"PhysicalSize{axis}", f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"]
+    z = nodes[0] if nodes[0] is not None else _size(described, "spacing", "unit", "")
+    factor = UM.get(unit.lower() or str(described.get("unit", "")).lower())
+    y, x = (None if p is None or factor is None else p * factor for p in pixel)
+    if unit and x and any(abs(25_400 / x - dpi) < 0.5 for dpi in SCREEN_DPI):
+        y = x = None
+    y, x = (nodes[1], nodes[2]) if x is None else (y, x)
+    voxel, notes = sensible_voxel((z, y, x), "the file")
     return Facts(voxel, (Channel(),), {}, notes)
+
+
+def _size(described: Mapping[str, Any], key: str, unit_key: str, usual: str) -> float | None:
+    """A size in µm; None where it is not stated with a unit of length, nan where it is no number."""
+    factor = UM.get(str(described.get(unit_key, usual)).strip().lower())
+    return None if key not in described or factor is None else _as_float(described[key]) * factor
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def from_ome(xml: str, series: int, n_channels: int) -> Facts:
@@ -113,14 +142,49 @@ def from_ome(xml: str, series: int, n_channels: int) -> Facts:
     pixels = image.find("{*}Pixels")
     if pixels is None:
         return Facts(None, (Channel(),) * n_channels, {}, ())
-    sizes = [_quantity(pixels, f"PhysicalSize{axis}", UM, "µm") for axis in "ZYX"]
-    voxel, notes = sensible_voxel(sizes, "the OME header")
-    shared = _objective(root, image)
-    channels = [_channel(node, shared) for node in pixels.findall("{*}Channel")]
+    sizes = [_size(pixels.attrib, f"PhysicalSize{axis}", f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"]
+    voxel, told = sensible_voxel(sizes, "the OME header")
+    shared, magnification = _objective(root, image)
+    notes = [*_strange_units(pixels), *told]
+    channels = []
+    for number, node in enumerate(pixels.findall("{*}Channel")[:n_channels]):
+        channel = _channel(node, shared)
+        pinhole, note = _pinhole_au(node, channel.optics, magnification)
+        notes += [f"channel {number}: {note}"] if note else []
+        channels.append(replace(channel, optics=replace(channel.optics, pinhole_au=pinhole)))
     channels += [Channel(None, None, shared)] * (n_channels - len(channels))
     extras = {"TimeIncrement": pixels.get("TimeIncrement"), "TimeIncrementUnit": pixels.get("TimeIncrementUnit"),
-              "Name": image.get("Name")}  # fmt: skip
-    return Facts(voxel, tuple(channels[:n_channels]), {k: v for k, v in extras.items() if v}, notes)
+              "Name": image.get("Name"), "NominalMagnification": magnification}  # fmt: skip
+    return Facts(voxel, tuple(channels), {k: v for k, v in extras.items() if v}, tuple(notes))
+
+
+def _strange_units(pixels: ElementTree.Element) -> list[str]:
+    units = {axis: pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX" if pixels.get(f"PhysicalSize{axis}")}
+    strange = {unit for unit in units.values() if unit.lower() not in UM}
+    return [f"the OME header gives voxel sizes in {unit!r}: not taken for µm, give --voxel" for unit in sorted(strange)]
+
+
+def airy_um(optics: Optics, magnification: float) -> float | None:
+    """Diameter of an Airy unit in the image plane, where the pinhole is: 1.22 λ / NA, magnified. None: not known."""
+    if not (optics.na and optics.emission_nm):
+        return None
+    return 1.22e-3 * optics.emission_nm / optics.na * magnification
+
+
+def _pinhole_au(node: ElementTree.Element, optics: Optics, magnification: float | None) -> tuple[float | None, str]:
+    """The pinhole in Airy units, or why it cannot be told."""
+    size = _quantity(node, "PinholeSize", UM, "µm")
+    if size is None:
+        return None, ""
+    said = f"the OME header gives a pinhole of {size:g} µm"
+    known = {"NA": optics.na, "the emission wavelength": optics.emission_nm, "the magnification": magnification}
+    lacking = [name for name, value in known.items() if value is None]
+    airy = airy_um(optics, magnification or math.nan)
+    if lacking or airy is None:
+        return None, f"{said}, but not {' and '.join(lacking)}, so no Airy units: give --pinhole"
+    if not PINHOLES_AU[0] <= size / airy <= PINHOLES_AU[1]:
+        return None, f"{said}, {size / airy:.2g} Airy units, which cannot be: give --pinhole"
+    return size / airy, ""
 
 
 def _channel(node: ElementTree.Element, shared: Optics) -> Channel:
@@ -139,8 +203,8 @@ def _channel(node: ElementTree.Element, shared: Optics) -> Channel:
     return Channel(node.get("Name"), rgb, optics)
 
 
-def _objective(root: ElementTree.Element, image: ElementTree.Element) -> Optics:
-    """NA and immersion index of the image's objective, or of the only one there is."""
+def _objective(root: ElementTree.Element, image: ElementTree.Element) -> tuple[Optics, float | None]:
+    """NA, immersion index and magnification of the image's objective, or of the only one there is."""
     settings = image.find("{*}ObjectiveSettings")
     objectives = {o.get("ID"): o for o in root.iterfind("{*}Instrument/{*}Objective")}
     chosen = objectives.get(settings.get("ID")) if settings is not None else None
@@ -150,14 +214,15 @@ def _objective(root: ElementTree.Element, image: ElementTree.Element) -> Optics:
     if index is None and settings is not None:
         index = MEDIUM.get(str(settings.get("Medium", "")).lower())
     if chosen is None:
-        return Optics(ri_immersion=index)
-    return Optics(
-        na=_number(chosen.get("LensNA")), ri_immersion=index or MEDIUM.get(str(chosen.get("Immersion", "")).lower())
-    )
+        return Optics(ri_immersion=index), None
+    index = index or MEDIUM.get(str(chosen.get("Immersion", "")).lower())
+    return Optics(na=_number(chosen.get("LensNA")), ri_immersion=index), _number(chosen.get("NominalMagnification"))
 
 
-def add_optics(xml: str, channels: Sequence[Channel]) -> str:
-    """Add each channel's wavelengths and modality, and the first one's objective, to OME-XML that lacks them.
+def add_optics(xml: str, channels: Sequence[Channel], magnification: float | None = None) -> str:
+    """Add each channel's wavelengths, modality and pinhole, and the first one's objective, to OME-XML that lacks them.
+
+    A pinhole is written in µm, and only where the magnification is known.
 
     References
     ----------
@@ -171,27 +236,45 @@ def add_optics(xml: str, channels: Sequence[Channel]) -> str:
     if image is None:
         return xml
     for node, channel in zip(image.iterfind("{*}Pixels/{*}Channel"), channels, strict=False):
-        own = channel.optics
-        names = [name for name, modality in MODALITY.items() if modality == own.modality]
-        if names:
-            node.set("AcquisitionMode", names[0])
-        for name, value in (("EmissionWavelength", own.emission_nm), ("ExcitationWavelength", own.excitation_nm)):
-            if value is not None:
-                node.set(name, f"{value:g}")
-                node.set(f"{name}Unit", "nm")
-    if shared.na or shared.ri_immersion:
-        instrument = ElementTree.Element(f"{{{space}}}Instrument", ID="Instrument:0")
-        objective = ElementTree.SubElement(instrument, f"{{{space}}}Objective", ID="Objective:0")
-        settings = ElementTree.Element(f"{{{space}}}ObjectiveSettings", ID="Objective:0")
-        if shared.na:
-            objective.set("LensNA", f"{shared.na:g}")
-        if shared.ri_immersion:
-            settings.set("RefractiveIndex", f"{shared.ri_immersion:g}")
-        root.insert(list(root).index(image), instrument)
-        place = next(i for i, node in enumerate(image) if node.tag.endswith("}Pixels"))
-        image.insert(place, ElementTree.Element(f"{{{space}}}InstrumentRef", ID="Instrument:0"))
-        image.insert(place + 1, settings)
+        _describe_channel(node, channel.optics, magnification)
+    if shared.na or shared.ri_immersion or magnification:
+        _describe_objective(root, image, shared, magnification)
     return '<?xml version="1.0" encoding="UTF-8"?>' + ElementTree.tostring(root, encoding="unicode")
+
+
+def _describe_channel(node: ElementTree.Element, own: Optics, magnification: float | None) -> None:
+    names = [name for name, modality in MODALITY.items() if modality == own.modality]
+    if names:
+        node.set("AcquisitionMode", names[0])
+    airy = airy_um(own, magnification) if magnification else None
+    quantities = {
+        "EmissionWavelength": (own.emission_nm, "nm"),
+        "ExcitationWavelength": (own.excitation_nm, "nm"),
+        "PinholeSize": (own.pinhole_au * airy if own.pinhole_au and airy else None, "µm"),
+    }
+    for name, (value, unit) in quantities.items():
+        if value is not None:
+            node.set(name, f"{value:.9g}")
+            node.set(f"{name}Unit", unit)
+
+
+def _describe_objective(
+    root: ElementTree.Element, image: ElementTree.Element, optics: Optics, magnification: float | None
+) -> None:
+    space = root.tag.partition("}")[0].lstrip("{")
+    instrument = ElementTree.Element(f"{{{space}}}Instrument", ID="Instrument:0")
+    objective = ElementTree.SubElement(instrument, f"{{{space}}}Objective", ID="Objective:0")
+    settings = ElementTree.Element(f"{{{space}}}ObjectiveSettings", ID="Objective:0")
+    if optics.na:
+        objective.set("LensNA", f"{optics.na:g}")
+    if magnification:
+        objective.set("NominalMagnification", f"{magnification:g}")
+    if optics.ri_immersion:
+        settings.set("RefractiveIndex", f"{optics.ri_immersion:g}")
+    root.insert(list(root).index(image), instrument)
+    place = next(i for i, node in enumerate(image) if node.tag.endswith("}Pixels"))
+    image.insert(place, ElementTree.Element(f"{{{space}}}InstrumentRef", ID="Instrument:0"))
+    image.insert(place + 1, settings)
 
 
 def _quantity(node: ElementTree.Element, name: str, units: Mapping[str, float], usual: str) -> float | None:

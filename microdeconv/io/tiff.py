@@ -20,7 +20,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from microdeconv.errors import DataError, MicrodeconvError, NoInputError, RefusedError, UnavailableError
-from microdeconv.io.metadata import Facts, from_imagej, from_ome, from_tags
+from microdeconv.io.metadata import Facts, from_imagej, from_ome, from_plain
 from microdeconv.io.selection import Selection
 from microdeconv.stack import AXES, Channel, Container, Header, Stack
 
@@ -290,19 +290,20 @@ def _facts(tif: tifffile.TiffFile, series: int, n_channels: int) -> Facts:
             described["LUTs"] = [(page.colormap >> 8).astype(np.uint8)]
         return from_imagej(described, (pixel[0], pixel[1]), n_channels)
     unit = {2: "inch", 3: "cm"}.get(int(page.resolutionunit or 1), "")
-    facts = from_tags((pixel[0], pixel[1]), unit)
     shaped = tif.shaped_metadata
-    extras = dict(shaped[0]) if shaped else {}
+    extras = {k: v for k, v in shaped[0].items() if k != "shape"} if shaped else {}
+    facts = from_plain(extras, (pixel[0], pixel[1]), unit)
     if not shaped and page.description:
         extras["description"] = page.description
-    return Facts(
-        facts.voxel_um, facts.channels * n_channels, {k: v for k, v in extras.items() if k != "shape"}, facts.notes
-    )
+    return Facts(facts.voxel_um, facts.channels * n_channels, extras, facts.notes)
 
 
 def _pixel_size(tag: Any) -> float | None:
-    if tag is None or not isinstance(tag.value, tuple) or not all(tag.value[:2]):
+    """Pixels of that size in the tag's unit; nan for a resolution of zero, which some programs write."""
+    if tag is None or not isinstance(tag.value, tuple) or not tag.value[1]:
         return None
+    if not tag.value[0]:
+        return math.nan
     return float(tag.value[1]) / float(tag.value[0])
 
 

@@ -78,7 +78,7 @@ def write_stack(
         )
         if container == "ome" and any(c.optics != Optics() for c in header.channels):
             with tifffile.TiffFile(partial, mode="r+") as file:
-                xml = add_optics(file.ome_metadata or "", header.channels)
+                xml = add_optics(file.ome_metadata or "", header.channels, header.extras.get("NominalMagnification"))
                 file.pages.first.tags["ImageDescription"].overwrite(xml.encode())
 
 
@@ -107,7 +107,7 @@ def _for_imagej(header: Header, order: str, text: str) -> dict[str, Any]:
     kept = {
         k: v
         for k, v in header.extras.items()
-        if k in ("mode", "finterval", "fps", "loop", "tunit", "Labels", "min", "max", "Ranges")
+        if k in ("mode", "finterval", "fps", "loop", "tunit", "Labels", "min", "max", "Ranges", "ROI", "Overlays")
     }
     metadata: dict[str, Any] = {"axes": order, **kept}
     if "Labels" in metadata and len(metadata["Labels"]) != math.prod(header.size(a) for a in order if a not in "YX"):
@@ -174,10 +174,13 @@ def _for_plain(header: Header, order: str, text: str) -> dict[str, Any]:
         for k, v in header.extras.items()
         if isinstance(v, (str, int, float, list)) and k not in ("axes", "shape", "microdeconv")
     }
-    metadata = {**kept, "axes": order, "microdeconv": text}
-    details: dict[str, Any] = {"metadata": metadata}
-    if header.voxel_um is not None:  # the tag's unit is the centimetre
+    details: dict[str, Any] = {}
+    if header.voxel_um is not None:  # the tag's unit is the centimetre, the z step stands in ImageJ's words
+        kept = {k: v for k, v in kept.items() if k not in ("spacing", "unit") and not k.startswith("PhysicalSize")}
+        if not math.isnan(header.voxel_um.z):
+            kept |= {"spacing": header.voxel_um.z, "unit": "um"}
         per_cm = (1e4 / header.voxel_um.x, 1e4 / header.voxel_um.y)
         details |= {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
+    details["metadata"] = {**kept, "axes": order, "microdeconv": text}
     details["bigtiff"] = math.prod(header.shape) * header.dtype.itemsize > IMAGEJ_LARGEST
     return details
