@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from microdeconv.errors import DataError
 from microdeconv.io.selection import Selection
 
+FAINTEST, BRIGHTEST = 1e-28, 1e36  # peaks: below, the floors of divisions act; above, 32-bit sums overflow
+
 
 def check_pixels(
     volume: NDArray[Any], selection: Selection, path: Path, *, raw: bool = False, offset_given: bool = False
@@ -55,6 +57,7 @@ def check_pixels(
                 )
             volume = _repaired(volume, bad)
             notes.append(f"{number} voxels that are NaN or infinite took their neighbours' median")
+        volume = _within_range(volume, path, notes)
     least = float(volume.min())
     if least < 0 and not offset_given and least < -1e-6 * float(volume.max()):
         if selection.negative == "refuse":
@@ -65,6 +68,17 @@ def check_pixels(
         notes.append(f"{np.count_nonzero(volume < 0)} negative voxels set to zero")
         volume = np.clip(volume, 0, None)
     return volume, notes
+
+
+def _within_range(volume: NDArray[Any], path: Path, notes: list[str]) -> NDArray[Any]:
+    """Refuse what overflows; take for zero what would drown in rounding, such as what an underflow left."""
+    peak = max(float(volume.max()), -float(volume.min()))
+    if peak > BRIGHTEST:
+        raise DataError(f"{path}: values up to {peak:.3g} are too large for 32-bit numbers", "divide them")
+    if 0 < peak < FAINTEST:
+        notes.append(f"values of at most {peak:.3g} are too small for 32-bit numbers, taken for zero: multiply them")
+        return np.zeros_like(volume)
+    return volume
 
 
 def _repaired(volume: NDArray[Any], bad: NDArray[np.bool_]) -> NDArray[Any]:
