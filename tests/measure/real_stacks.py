@@ -44,7 +44,7 @@ def main():
     for name, options in STACKS:
         raw, stem = given.shared / name, name.replace("/", "_").split(".")[0]
         same = given.out / f"{stem}_same{'.ome' if '.ome.' in name else ''}.tif"
-        run(given.shared, raw, same, "--method", "identity", *[o for o in ("--negative clip",) if o in options])
+        run(given.shared, raw, same, "--method", "identity")
         result = given.out / f"{stem}{'.ome' if '.ome.' in name else ''}.tif"
         words_of_run = (*options.split(), "--method", given.method, "--preview", "--record", *further)
         failed = run(given.shared, raw, result, *words_of_run)
