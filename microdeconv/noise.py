@@ -209,7 +209,7 @@ def _sure(offset: float, gain: float, colour: float) -> CameraEstimate:
 def _classes(blocks: Blocks) -> NDArray[np.float64]:
     """Median mean, median variance and number for classes of blocks of like mean: equally many, or in equal steps."""
     number = int(np.clip(blocks.mean.size // LEAST_BLOCKS, 1, 24))
-    steps = np.linspace(blocks.mean.min(), blocks.mean.max(), 8) if number > 8 else []
+    steps = np.linspace(blocks.mean.min(), blocks.mean.max(), 8 if number > 8 else 2)
     edges = np.unique([*np.quantile(blocks.mean, np.linspace(0, 1, number + 1)), *steps])
     place = np.clip(np.searchsorted(edges, blocks.mean, side="right") - 1, 0, max(edges.size - 2, 0))
     kept = [place == i for i in range(max(edges.size - 1, 1)) if np.count_nonzero(place == i) >= LEAST_BLOCKS]

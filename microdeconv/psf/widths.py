@@ -81,7 +81,7 @@ def lopsided(volume: NDArray[Any]) -> Lopsided:
     volume
         (z, y, x), odd sizes, ≥ 0.
     """
-    widths = fwhm(volume, tuple(n // 2 for n in volume.shape))  # type: ignore[arg-type]
+    widths = fwhm(volume, (volume.shape[0] // 2, volume.shape[1] // 2, volume.shape[2] // 2))
     planes = volume.sum(axis=(1, 2), dtype=np.float64)
     middle = planes.size // 2
     above, below = float(planes[middle + 1 :].sum()), float(planes[:middle].sum())
