@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from microdeconv.blur import MARGIN, Blur, plan_grids
 from microdeconv.camera import Camera, CameraOptions
-from microdeconv.choose import Choice, choose
+from microdeconv.choose import UNFIT, Choice, choose
 from microdeconv.errors import MemoryShortError
 from microdeconv.fft import Shape
 from microdeconv.machine import Machine, as_tensor, is_out_of_memory, release
@@ -27,7 +27,6 @@ from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
 MORE_HALO = 24  # voxels: steps carry a border's influence further than the PSF
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
-UNFIT = 1.5  # deviance of unused counts per voxel from which the model is said not to fit
 BASE_MEMORY = 300 * 10**6  # bytes of the interpreter and its libraries
 
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
@@ -116,10 +115,11 @@ def settle(
         return replace(settings, iterations=steps, sources={**sources, "iterations": "given"})
     problem = problem_for(_telling_part(volume, background), psf, method, settings, machine)
     cap = stopping.max_iterations if given == AUTO else int(given)
-    choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap))
+    known = "unsure" not in sources["gain"]
+    choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap), noise_known=known)
     if choice.capped and given == AUTO:
         notes.append(f"the best stop lies beyond --max-iterations {cap}")
-    if choice.least > UNFIT and "unsure" not in sources.get("gain", ""):
+    if choice.least > UNFIT and known:
         notes.append(f"PSF or noise model do not fit the image well (deviance {choice.least:.3g}, should be 1)")
     steps = choice.iterations if given == AUTO else int(given)
     found = "split counts" if given == AUTO else "given"
