@@ -81,11 +81,27 @@ def all_options() -> tuple[Option, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: an input, perhaps an output or its folder, and layers of values by key, the weakest first."""
+    """What is asked for.
+
+    Attributes
+    ----------
+    input
+        A stack.
+    output, folder
+        The result's name, or its folder, where they are given.
+    settings
+        Where settings are saved, if they are.
+    kept
+        Other inputs and files that are read: nothing is written over them.
+    layers
+        (source in words, values by key), the weakest first.
+    """
 
     input: Path
     output: Path | None = None
     folder: Path | None = None
+    settings: Path | None = None
+    kept: tuple[Path, ...] = ()
     layers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
     def values(self) -> dict[str, Sourced]:

@@ -10,11 +10,12 @@ import typer
 from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError, UsageError
-from microdeconv.options import options_of
+from microdeconv.options import build, options_of
 from microdeconv.request import Request, all_options
 
 if TYPE_CHECKING:
-    from microdeconv.pipeline import Outcome, Plan
+    from microdeconv.pipeline import Outcome
+    from microdeconv.planning import Plan
 
 GENERAL = "General"
 ITEMS_FAILED = 3
@@ -74,12 +75,14 @@ def run(
             "--save-settings with several inputs", "choose the settings on one, then use them with --config"
         )
     name = Path(output) if output is not None and folder is None else None
-    requests = [Request(one, name, folder, above) for one in inputs]
+    kept = (*inputs, *([] if config is None else [config]))
+    requests = [Request(one, name, folder, save_settings, kept, above) for one in inputs]
+    _begin(requests)
     with Terminal(log_format, quiet=quiet) as terminal:
         failed = 0
         for request in requests:
             try:
-                _one(request, terminal, dry_run=dry_run, verbose=verbose, save_settings=save_settings)
+                _one(request, terminal, dry_run=dry_run, verbose=verbose)
             except MicrodeconvError as error:
                 if len(requests) == 1:
                     raise
@@ -92,11 +95,20 @@ def run(
     return code
 
 
-def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool, save_settings: Path | None) -> None:
+def _begin(requests: list[Request]) -> None:
+    """Refuse what concerns all requests; set the threads, which the planning's PSFs are computed with too."""
+    from microdeconv.machine import MachineOptions, machine_for, prepare
+    from microdeconv.planning import refuse_shared_outputs
+
+    refuse_shared_outputs(requests)
+    prepare(machine_for(build(MachineOptions, requests[0].values())))
+
+
+def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool) -> None:
     import sys
 
-    from microdeconv.machine import prepare
-    from microdeconv.pipeline import execute, plan
+    from microdeconv.pipeline import execute
+    from microdeconv.planning import plan
 
     todo = plan(request)
     if dry_run:
@@ -104,16 +116,15 @@ def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool, 
         return
     for line in plan_lines(todo) if verbose else plan_lines(todo)[:1]:
         terminal.say(line)
-    prepare(todo.machine)
     outcome = execute(todo, terminal.listen)
     for note in outcome.notes:
         terminal.say(note, "warning")
     for line in _chosen_lines(todo, outcome):
         terminal.say(line)
     terminal.say(f"{outcome.output}: {outcome.seconds:.1f} s", output=str(outcome.output), seconds=outcome.seconds)
-    if save_settings is not None:
-        _save(save_settings, todo, outcome)
-        terminal.say(f"settings saved in {save_settings}")
+    if todo.outputs.settings is not None:
+        _save(todo.outputs.settings, todo, outcome)
+        terminal.say(f"settings saved in {todo.outputs.settings}")
 
 
 def plan_lines(todo: Plan) -> list[str]:
@@ -141,7 +152,7 @@ def plan_lines(todo: Plan) -> list[str]:
     for key, value in todo.values.items():
         if key not in todo.channels[0].sources:
             lines.append(f"  {key} {told(value)} ({value.source})")
-    lines.append(f"  writes {todo.output} ({todo.header_out.container}, {todo.header_out.describe()})")
+    lines.append(f"  writes {todo.outputs.result} ({todo.header_out.container}, {todo.header_out.describe()})")
     return lines + [f"  note: {note}" for note in todo.notes]
 
 

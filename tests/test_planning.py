@@ -1,0 +1,73 @@
+"""The plan: what is refused before anything is computed, and what is settled for each channel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from microdeconv.errors import CannotCreateError, DataError
+from microdeconv.options import convert
+from microdeconv.planning import plan, refuse_shared_outputs
+from microdeconv.request import LINE, Request, all_options
+from microdeconv.simulate import Exposure, gaussian_psf, simulate
+
+PSF = gaussian_psf((1.5, 1.2, 1.2))
+OPTICS = {"na": 1.2, "emission": 520, "ri_immersion": 1.33, "voxel": "0.3 0.1"}
+OPTIONS = {o.key: o for o in all_options()}
+
+
+def asked(path, *kept, output=None, settings=None, source=LINE, **values):
+    read = {key: convert(OPTIONS[key], raw) for key, raw in values.items()}
+    return Request(Path(path), output, None, settings, kept, ((source, read),))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A stack `a.tif`, one of three channels `rgb.tif`, and `psf.tif`."""
+    monkeypatch.chdir(tmp_path)
+    counts = [simulate(k, (10, 32, 32), PSF, Exposure(200, 20, 100), 1).counts for k in ("spots", "nuclei", "tissue")]
+    tifffile.imwrite("a.tif", counts[0], photometric="minisblack")
+    tifffile.imwrite("rgb.tif", np.stack(counts, axis=1), imagej=True, metadata={"axes": "ZCYX"})
+    tifffile.imwrite("psf.tif", PSF, photometric="minisblack")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["psf.tif", "rgb.tif", "exp.toml.tif"])
+def test_no_output_replaces_what_is_read(folder, name):
+    (folder / "exp.toml.tif").write_text("na = 1.2\n", encoding="utf-8")
+    kept = (Path("a.tif"), Path("rgb.tif"), Path("exp.toml.tif"))
+    with pytest.raises(CannotCreateError, match=f"{name}: the output is the input"):
+        plan(asked("a.tif", *kept, output=Path(name), psf="psf.tif", overwrite=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "there", "words"),
+    [({"preview": True}, "a_decon.png", "exists already"), ({"record": True}, "a_decon.json", "exists already"),
+     ({"settings": Path("exp.toml")}, "exp.toml", "exists already"),
+     ({"settings": Path("none/exp.toml")}, "", "no such folder"),
+     ({"settings": Path("psf.tif"), "overwrite": True}, "", "is the input"),
+     ({"settings": Path("a_decon.json"), "record": True}, "", "name of two outputs")],
+)  # fmt: skip
+def test_what_is_written_beside_the_result_is_checked_too(folder, values, there, words):
+    if there:
+        (folder / there).write_bytes(b"old")
+    with pytest.raises(CannotCreateError, match=words):
+        plan(asked("a.tif", psf="psf.tif", **values))
+
+
+def test_two_requests_with_one_output_are_refused(folder):
+    for place in ("x", "y"):
+        (folder / place).mkdir()
+        (folder / place / "a.tif").write_bytes((folder / "a.tif").read_bytes())
+    both = [Request(Path(place, "a.tif"), folder=folder / "out") for place in ("x", "y")]
+    with pytest.raises(CannotCreateError, match=r"both x/a\.tif and y/a\.tif"):
+        refuse_shared_outputs(both)
+    with pytest.raises(CannotCreateError, match=r"both a\.tif and a\.tif"):
+        refuse_shared_outputs([asked("a.tif"), asked("a.tif")])
+    refuse_shared_outputs([Request(Path("x/a.tif")), Request(Path("y/a.tif")), Request(Path("none/a.tif"))])
+
+
+def test_an_image_is_not_its_own_psf(folder):
+    with pytest.raises(DataError, match="is the image itself"):
+        plan(asked("a.tif", psf="a.tif"))
