@@ -17,7 +17,7 @@ from microdeconv.errors import MemoryShortError
 from microdeconv.fft import Shape
 from microdeconv.machine import Machine, as_tensor, is_out_of_memory, release
 from microdeconv.noise import estimate_background, estimate_camera
-from microdeconv.options import AUTO, for_channel
+from microdeconv.options import AUTO, settled_for
 from microdeconv.problem import Method, Problem
 from microdeconv.psf.extent import support
 from microdeconv.solve import Stopping, solve
@@ -98,18 +98,19 @@ def settle(
     """
     if method.keeps_counts:
         return Settings(Camera(), 0.0, 0.0, 1, parameters, {})
+    parameters, camera, stopping = (settled_for(group, channel) for group in (parameters, camera, stopping))
+    searched = method.searched is not None and getattr(parameters, method.searched[0]) == AUTO
     if volume.min() == volume.max():
         empty = ("the image is blank: every voxel has the same value",)
-        plain = replace(parameters, **{method.searched[0]: method.searched[1][0]}) if method.searched else parameters
-        given = for_channel(camera.background, channel)
-        background = min(0.0, float(volume.flat[0])) if given == AUTO else float(given)
-        return Settings(Camera(), background, max(float(volume.flat[0]) - background, 0.0), 1, plain, {}, empty)
-    background, eye, sources, notes = _settle_camera(volume, channel, camera)
+        if method.searched and searched:
+            parameters = replace(parameters, **{method.searched[0]: method.searched[1][0]})
+        background = min(0.0, float(volume.flat[0])) if camera.background == AUTO else float(camera.background)
+        return Settings(Camera(), background, max(float(volume.flat[0]) - background, 0.0), 1, parameters, {}, empty)
+    background, eye, sources, notes = _settle_camera(volume, camera)
     light = float(np.mean(volume, dtype=np.float64)) - background
     level = max(light, 1e-6 * abs(background), 1e-30) / eye.gain
     settings = Settings(eye, background, level, 1, parameters, sources, tuple(notes))
-    given = for_channel(stopping.iterations, channel)
-    searched = method.searched is not None and getattr(parameters, method.searched[0]) == AUTO
+    given = stopping.iterations
     if not searched and (given != AUTO or not method.iterative):
         steps = 1 if given == AUTO else int(given)
         return replace(settings, iterations=steps, sources={**sources, "iterations": "given"})
@@ -133,11 +134,9 @@ def settle(
     )
 
 
-def _settle_camera(
-    volume: NDArray[Any], channel: int, options: CameraOptions
-) -> tuple[float, Camera, dict[str, str], list[str]]:
+def _settle_camera(volume: NDArray[Any], options: CameraOptions) -> tuple[float, Camera, dict[str, str], list[str]]:
     sources, notes = {}, []
-    background = for_channel(options.background, channel)
+    background = options.background
     sources["background"] = "given"
     if background == AUTO:
         found = estimate_background(volume)
@@ -145,13 +144,15 @@ def _settle_camera(
         if not found.sure:
             notes.append(f"background {background:.5g} is unsure, {found.why}: it may be low, see --background")
     estimate = estimate_camera(volume)
-    offset, gain = for_channel(options.offset, channel), for_channel(options.gain, channel)
     told = f"{'estimated' if estimate.sure else 'unsure'}: {estimate.why}"
-    sources["offset"] = "given" if offset != AUTO else told
-    sources["gain"] = "given" if gain != AUTO else told
-    eye = Camera(estimate.camera.offset if offset == AUTO else offset, estimate.camera.gain if gain == AUTO else gain)
-    if offset == AUTO:
-        eye = replace(eye, offset=min(eye.offset, background))
+    eye = estimate.camera
+    sources["offset"] = sources["gain"] = told
+    if options.offset != AUTO:
+        eye, sources["offset"] = replace(eye, offset=float(options.offset)), "given"
+    else:
+        eye = replace(eye, offset=min(eye.offset, float(background)))
+    if options.gain != AUTO:
+        eye, sources["gain"] = replace(eye, gain=float(options.gain)), "given"
     saturated = _saturated_share(volume)
     if saturated > 0.001:
         notes.append(f"{100 * saturated:.2g} % of the voxels are saturated: their light is lost")

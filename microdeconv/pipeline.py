@@ -21,7 +21,7 @@ from microdeconv.io.record import write_record
 from microdeconv.io.selection import Selection
 from microdeconv.io.writer import write_stack
 from microdeconv.machine import peak_memory, release
-from microdeconv.options import AUTO
+from microdeconv.options import AUTO, for_channel
 from microdeconv.planning import Plan
 from microdeconv.request import OutputOptions
 from microdeconv.solve import Stopping
@@ -84,7 +84,7 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
 
 
 def _read(todo: Plan, t: int, c: int, outcome: Outcome) -> NDArray[Any]:
-    given = todo.values["offset"].value != AUTO
+    given = for_channel(todo.values["offset"].value, c) != AUTO
     volume, notes = check_pixels(
         todo.stack.read(t, c),
         todo.group(Selection),

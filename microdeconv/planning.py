@@ -19,7 +19,7 @@ from microdeconv.io.tiff import natural_name, open_stack, read_header
 from microdeconv.io.writer import container_for
 from microdeconv.machine import Machine, MachineOptions, machine_for
 from microdeconv.optics import Model, Optics, missing, nyquist_um
-from microdeconv.options import Sourced, build, layered, options_of
+from microdeconv.options import Sourced, build, for_channel, layered, options_of
 from microdeconv.problem import Method
 from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.psf.file import load_psf
@@ -106,6 +106,7 @@ def plan(request: Request) -> Plan:
         notes += [f"PSF: {n}" for n in psf.notes] + _psf_notes(psf, optics) + _sampling_notes(optics, header)
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
+    notes += _shared_notes(planned, values)
     memory = BASE_MEMORY + held + max(c.cut.tile_bytes for c in planned)
     return Plan(
         request, stack, method, parameters, values, machine, tuple(planned), tuple(times), outputs, header_out, memory,
@@ -208,7 +209,8 @@ def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, d
     """Optics of a channel: the file's, below what was said; differences are told."""
     own = header.channels[number].optics
     from_file = {o.key: getattr(own, o.field) for o in options_of(Optics)}
-    found = layered(options_of(Optics), [("the file", from_file), *request.layers])
+    asked = layered(options_of(Optics), [("the file", from_file), *request.layers])
+    found = {key: Sourced(for_channel(value, number), source) for key, (value, source) in asked.items()}
     notes = []
     for one in options_of(Optics):
         told, used = from_file[one.key], found[one.key]
@@ -255,6 +257,18 @@ def _psf_notes(psf: Psf, optics: Optics) -> list[str]:
         own, wanted = getattr(psf.optics, one.field), getattr(optics, one.field)
         if isinstance(own, float) and isinstance(wanted, float) and abs(own - wanted) > DIFFERENT * wanted:
             notes.append(f"the PSF was made for --{one.flag} {own:g}, the channel has {wanted:g}")
+    return notes
+
+
+def _shared_notes(planned: Sequence[ChannelPlan], values: Mapping[str, Sourced]) -> list[str]:
+    """Tell of a wavelength that was said once and serves the computed PSFs of several channels."""
+    if len(planned) == 1 or values["psf"].value is not None:
+        return []
+    notes = []
+    for key in ("emission", "excitation"):
+        for (value, source), n in Counter(channel.sources[key] for channel in planned).items():
+            if n > 1 and value is not None and source != "the file":
+                notes.append(f"--{key} {value:g} serves {n} channels: --{key} A,B,… gives each its own")
     return notes
 
 

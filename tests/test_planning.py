@@ -71,3 +71,20 @@ def test_two_requests_with_one_output_are_refused(folder):
 def test_an_image_is_not_its_own_psf(folder):
     with pytest.raises(DataError, match="is the image itself"):
         plan(asked("a.tif", psf="a.tif"))
+
+
+def test_wavelengths_may_differ_between_channels(folder):
+    todo = plan(asked("rgb.tif", **{**OPTICS, "emission": "460,520,600"}))
+    assert [c.optics.emission_nm for c in todo.channels] == [460, 520, 600]
+    widths = [c.psf.pixels[c.psf.pixels.shape[0] // 2].max() for c in todo.channels]
+    assert widths[0] > widths[1] > widths[2]
+    assert not any("serves" in note for note in todo.notes)
+
+
+def test_one_wavelength_for_several_channels_is_told(folder):
+    assert (
+        "--emission 520 serves 3 channels: --emission A,B,… gives each its own"
+        in plan(asked("rgb.tif", **OPTICS)).notes
+    )
+    for quiet in ({"channel": 1}, {"psf": "psf.tif"}):
+        assert not any("serves" in note for note in plan(asked("rgb.tif", **OPTICS, **quiet)).notes)

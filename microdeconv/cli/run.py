@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError, UsageError
-from microdeconv.options import build, options_of
+from microdeconv.options import build, for_channel, options_of
 from microdeconv.request import Request, all_options
+from microdeconv.solve import Stopping
 
 if TYPE_CHECKING:
+    from microdeconv.engine import Settings
     from microdeconv.pipeline import Outcome
     from microdeconv.planning import Plan
 
@@ -174,23 +177,35 @@ def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
 
 def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
     """Write what was asked for and what was chosen; `--config` of a later run then chooses nothing anew."""
-    from dataclasses import asdict
-
     from microdeconv.io.record import write_settings
 
     one_run = {"channel", "time", "overwrite", "parents", "preview", "record", "device", "memory", "threads", "tile"}
     kept = {k: v.value for k, v in todo.values.items() if v.source != "default" and k not in one_run}
-    kept = {k: str(v) if isinstance(v, Path) else list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
-    chosen = [outcome.settings[c.number] for c in todo.channels]
+    if kept.get("psf") is not None:
+        kept["psf"] = str(kept["psf"].resolve())  # the next run may start elsewhere
+    kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
     kept["method"] = todo.method.name
-    kept["background"] = [c.background for c in chosen]
-    kept["offset"] = [c.camera.offset for c in chosen]
-    kept["gain"] = [c.camera.gain for c in chosen]
-    if todo.method.iterative:
-        kept["iterations"] = [c.iterations for c in chosen]
-    parameters = asdict(chosen[0].parameters)
-    kept |= {o.key: parameters[o.field] for o in options_of(todo.method.parameters)}
+    found = {n: _found(settings) for n, settings in outcome.settings.items() if settings.sources}  # no blank images
+    groups = [todo.method.parameters, *([Stopping] if todo.method.iterative else [])]
+    groups += [] if todo.method.keeps_counts else [CameraOptions]
+    channels = range(todo.stack.header.size("C"))
+    for one in (o for group in groups for o in options_of(group)):
+        asked = todo.values[one.key].value
+        if one.each_channel:
+            kept[one.key] = [found[n][one.key] if n in found else for_channel(asked, n) for n in channels]
+        else:
+            kept[one.key] = asked
     write_settings(path, kept, overwrite=bool(todo.values["overwrite"].value))
+
+
+def _found(settings: Settings) -> dict[str, Any]:
+    """What a channel was deconvolved with, by the keys of the options that say so."""
+    own = {o.key: getattr(settings.parameters, o.field) for o in options_of(type(settings.parameters))}
+    eye = settings.camera
+    return {
+        "background": settings.background, "offset": eye.offset, "gain": eye.gain,
+        "iterations": settings.iterations, **own,
+    }  # fmt: skip
 
 
 def add_to(app: typer.Typer) -> None:

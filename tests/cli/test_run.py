@@ -109,6 +109,30 @@ def test_settings_are_saved_and_used_again(program, cells):
     assert record["options"]["background"][1].startswith("config")
 
 
+def test_settings_of_some_channels_stay_with_them(program, cells):
+    """Chosen for channels 1 and 2 of three, from another folder, they serve the same channels again."""
+    pixels = tifffile.imread(cells / "cells.tif")
+    three = np.stack([pixels[:, 1] // 2, pixels[:, 0], pixels[:, 1] + 50], axis=1)
+    tifffile.imwrite(cells / "three.tif", three, imagej=True, metadata={"axes": "ZCYX"})
+    words = ("three.tif", "-m", "rl-tv", "--channel", "1,2", "--record")
+    done = program(
+        "run", *words, "--psf", "psf.tif", "--save-settings", "sub/exp.toml", "--parents", "--max-iterations", 8
+    )
+    assert done.returncode == 0, done.stderr
+    saved = tomllib.loads((cells / "sub" / "exp.toml").read_text(encoding="utf-8"))
+    first = json.loads((cells / "three_decon.json").read_text(encoding="utf-8"))["channels"]
+    assert saved["psf"] == str((cells / "psf.tif").resolve())
+    for key in ("background", "offset", "gain", "iterations"):
+        assert saved[key] == ["auto", *(c[key] for c in first)]
+    assert saved["regularisation"] == ["auto", *(c["parameters"]["regularisation"] for c in first)]
+    done = program("run", *words, "--config", "sub/exp.toml", "-o", "again.tif")
+    assert done.returncode == 0, done.stderr
+    again = json.loads((cells / "again.json").read_text(encoding="utf-8"))["channels"]
+    for key in ("channel", "background", "offset", "gain", "iterations", "parameters"):
+        assert [c[key] for c in again] == [c[key] for c in first]
+    np.testing.assert_array_equal(tifffile.imread(cells / "again.tif"), tifffile.imread(cells / "three_decon.tif"))
+
+
 def test_line_beats_environment_beats_config_and_config_show_says_so(program, tmp_path):
     (tmp_path / "c.toml").write_text("na = 1.1\nemission = 500\nri_immersion = 1.5\n", encoding="utf-8")
     done = program(
