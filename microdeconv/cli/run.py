@@ -161,8 +161,10 @@ def plan_lines(todo: Plan) -> list[str]:
 
 def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
     lines = []
+    psfs = {channel.number: channel.psf for channel in todo.channels}
     for number, chosen in outcome.settings.items():
         if not todo.method.keeps_counts:
+            lines.append(f"channel {number}: PSF {psfs[number].source}")
             steps = (
                 f", {chosen.iterations} iterations ({chosen.sources.get('iterations', 'given')})"
                 if todo.method.iterative

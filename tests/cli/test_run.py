@@ -40,6 +40,7 @@ def test_run_with_a_psf_and_all_outputs(program, cells):
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert lines[-1]["event"] == "exit"
     assert lines[-1]["code"] == 0
+    assert sum("PSF from psf.tif" in line.get("message", "") for line in lines) == 2
     before, after = open_stack(cells / "cells.tif"), open_stack(cells / "cells_decon.tif")
     assert after.header.axes == before.header.axes
     assert after.header.dtype == before.header.dtype
