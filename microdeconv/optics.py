@@ -129,6 +129,13 @@ def missing(optics: Optics) -> tuple[str, ...]:
     return tuple(flag for flag, value in wanted.items() if value is None)
 
 
+def idle(optics: Optics) -> tuple[str, ...]:
+    """Give the keys of what is known but has no part in the optics of this modality."""
+    modality = optics.modality or "widefield"
+    parts = {"pinhole": (optics.pinhole_au, PINHOLED), "sheet": (optics.sheet_um, ("light-sheet",))}
+    return tuple(key for key, (value, having) in parts.items() if value is not None and modality not in having)
+
+
 def checked(optics: Optics) -> Optics:
     """Give the optics back if they can be; values may come from a file or from Python, past the options' own checks.
 

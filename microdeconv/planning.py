@@ -18,12 +18,12 @@ from microdeconv.io.selection import Selection, pick
 from microdeconv.io.tiff import natural_name, open_stack, read_header
 from microdeconv.io.writer import container_for
 from microdeconv.machine import Machine, MachineOptions, machine_for
-from microdeconv.optics import Model, Optics, missing, nyquist_um
+from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
 from microdeconv.options import Sourced, build, for_channel, layered, options_of
 from microdeconv.problem import Method
 from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.psf.file import load_psf
-from microdeconv.request import OutputOptions, PsfOptions, Request, method_of
+from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
 from microdeconv.stack import Header, Psf, Stack
 
 DIFFERENT = 0.05  # between the file and the line, beyond which it is said
@@ -98,9 +98,11 @@ def plan(request: Request) -> Plan:
     result = 8 if method.keeps_counts else 4
     held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
     _check_files(request, values["psf"].value, outputs, options, header_out.n_bytes)
+    notes += refuse_surplus(values, header.size("C"))
+    settled = [_optics_of(header, number, request) for number in channels]
+    _refuse_idle_optics([(optics, sources) for optics, sources, _ in settled])
     planned = []
-    for number in channels:
-        optics, sources, said = _optics_of(header, number, request)
+    for number, (optics, sources, said) in zip(channels, settled, strict=True):
         notes += said
         psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number, machine)
         notes += [f"PSF: {n}" for n in psf.notes] + _psf_notes(psf, optics) + _sampling_notes(optics, header)
@@ -217,6 +219,14 @@ def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, d
         if isinstance(told, float) and used.source != "the file" and abs(told - float(used.value)) > DIFFERENT * told:
             notes.append(f"--{one.flag} {used.value:g} ({used.source}), where the file says {told:g}")
     return build(Optics, found), found, notes
+
+
+def _refuse_idle_optics(settled: list[tuple[Optics, dict[str, Sourced]]]) -> None:
+    """Refuse a pinhole or a sheet that was typed where no channel's modality has one."""
+    for key in idle(settled[0][0]):
+        if settled[0][1][key].source == LINE and all(key in idle(optics) for optics, _ in settled):
+            modality = settled[0][0].modality or "widefield"
+            raise UsageError(f"--{key} does not apply to {modality} microscopes", "leave it out, or give --modality")
 
 
 def _psf_for(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from microdeconv.errors import CannotCreateError, DataError
+from microdeconv.errors import CannotCreateError, DataError, UsageError
 from microdeconv.options import convert
 from microdeconv.planning import plan, refuse_shared_outputs
 from microdeconv.request import LINE, Request, all_options
@@ -66,6 +66,37 @@ def test_two_requests_with_one_output_are_refused(folder):
     with pytest.raises(CannotCreateError, match=r"both a\.tif and a\.tif"):
         refuse_shared_outputs([asked("a.tif"), asked("a.tif")])
     refuse_shared_outputs([Request(Path("x/a.tif")), Request(Path("y/a.tif")), Request(Path("none/a.tif"))])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [({"psf": "psf.tif", "psf_model": "scalar"}, "--psf-model does not apply to a PSF that is given"),
+     ({**OPTICS, "psf_centre": "none"}, "--psf-centre does not apply to a PSF that is computed"),
+     ({**OPTICS, "psf_background": "keep"}, "--psf-background does not apply"),
+     ({**OPTICS, "pinhole": 1}, "--pinhole does not apply to widefield"),
+     ({**OPTICS, "sheet": 3, "modality": "confocal"}, "--sheet does not apply to confocal"),
+     ({"method": "identity", "psf": "psf.tif"}, "--psf does not apply to --method identity"),
+     ({"method": "identity", "na": 1.2}, "--na does not apply to --method identity"),
+     ({"method": "identity", "background": 9}, "--background does not apply"),
+     ({"method": "identity", "nan": "median"}, "--nan does not apply"),
+     ({"method": "wiener", "psf": "psf.tif", "iterations": 4}, "--iterations does not apply to --method wiener"),
+     ({"psf": "psf.tif", "background": "1,2,3,4"}, "--background: 4 values for 3 channel")],
+)  # fmt: skip
+def test_what_can_do_nothing_is_refused_when_typed(folder, values, words):
+    with pytest.raises(UsageError, match=words):
+        plan(asked("rgb.tif", **values))
+    if "4 values" in words:
+        notes = plan(asked("rgb.tif", source="config c.toml", **values)).notes
+        assert "background: more values than the 3 channel(s), the last are not used" in notes
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"psf": "psf.tif", "psf_model": "scalar", "regularisation": 0.01}, {**OPTICS, "psf_centre": "none", "pinhole": 1},
+     {**OPTICS, "modality": "confocal", "pinhole": 1}, {"method": "identity", "na": 1.2, "voxel": "0.3 0.1"}],
+)  # fmt: skip
+def test_a_configuration_may_serve_several_methods(folder, values):
+    plan(asked("a.tif", source="config c.toml", **values))
 
 
 def test_an_image_is_not_its_own_psf(folder):

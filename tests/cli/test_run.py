@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from microdeconv import machine, planning
+from microdeconv.cli.run import run
 from microdeconv.io.tiff import open_stack
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 
@@ -85,6 +87,15 @@ def test_what_is_missing_is_asked_for_at_once(program, cells):
         assert flag in done.stderr
     done = program("run", "bare.tif", *OPTICS, "--voxel", 0.3, 0.1, 0.1, "-n", 2)
     assert done.returncode == 0, done.stderr
+
+
+def test_threads_are_set_before_the_psf_is_computed(cells, monkeypatch):
+    order = []
+    monkeypatch.setattr(machine, "prepare", lambda taken: order.append(taken.threads))
+    real = planning.plan
+    monkeypatch.setattr(planning, "plan", lambda request: order.append("plan") or real(request))
+    run([cells / "cells.tif"], dry_run=True, given={"psf": str(cells / "psf.tif"), "threads": "1"})
+    assert order == [1, "plan"]
 
 
 def test_identity_is_bit_for_bit_through_tiles(program, cells):
