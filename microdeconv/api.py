@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, Zyx
 
 GROUPS = (Stopping, PsfOptions, CameraOptions, Selection, MachineOptions)
+INDENT = " " * 8  # of the docstring's list of options
 OF_FILES = ("psf", "axes", "series", "channel", "time", "voxel_um", "rgb")  # an array needs none of these
 
 
@@ -145,20 +147,19 @@ def _known(method: Method) -> dict[str, Option]:
 
 
 def _option_lines() -> Iterator[str]:
-    """Each option with its help and default, the methods' own first."""
-    shared = {o.field for group in GROUPS for o in options_of(group)}
-    for name, method in METHODS.items():
-        yield from (_line(o, f" (method {name})") for o in options_of(method.parameters))
-    yield from (_line(o) for o in _known(METHODS["identity"]).values() if o.field in shared)
+    """Give each option with its default, the methods that take it where not all do, and its help."""
+    takers = {o.field: [n for n, m in METHODS.items() if o in options_of(m.parameters)] for o in _all_known()}
+    for one in _all_known():
+        where = f" ({', '.join(takers[one.field])})" if takers[one.field] else ""
+        text = f"- {one.field}={one.default!r}{where}: {one.help}"
+        yield textwrap.fill(text, 120, initial_indent=INDENT, subsequent_indent=f"{INDENT}  ")
 
 
-def _line(one: Option, where: str = "") -> str:
-    return f"{one.field}={one.default!r}{where}: {one.help}"
+def _all_known() -> list[Option]:
+    return list({field: o for method in METHODS.values() for field, o in _known(method).items()}.values())
 
 
-deconvolve.__doc__ = (deconvolve.__doc__ or "").replace(
-    "{options}", "\n        ".join(f"- {o}" for o in _option_lines())
-)
+deconvolve.__doc__ = (deconvolve.__doc__ or "").replace(INDENT + "{options}", "\n".join(_option_lines()))
 
 
 def _values(method: Method, options: dict[str, Any]) -> dict[str, Sourced]:
