@@ -14,6 +14,7 @@ _PLACES = {
     "compute_psf": "microdeconv.psf.compute",
     "Optics": "microdeconv.optics",
     "Psf": "microdeconv.stack",
+    "Result": "microdeconv.api",
     "Stack": "microdeconv.stack",
     "Zyx": "microdeconv.stack",
 }

@@ -2,33 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import DELTA, deconvolve_volume, plan_cut, settle
+from microdeconv.engine import DELTA, Settings, deconvolve_volume, plan_cut, settle
 from microdeconv.errors import DataError, UsageError
-from microdeconv.machine import MachineOptions, machine_for
-from microdeconv.methods import method_named
-from microdeconv.options import Sourced, build, convert, nearest, options_of
-from microdeconv.psf.file import ready
+from microdeconv.io.pixels import check_pixels
+from microdeconv.io.selection import Selection
+from microdeconv.io.tiff import ACCEPTED
+from microdeconv.machine import MachineOptions, machine_for, threads_set
+from microdeconv.methods import METHODS, method_named
+from microdeconv.options import AUTO, Option, Sourced, build, convert, nearest, options_of
+from microdeconv.problem import Method
+from microdeconv.psf.file import SAME_VOXEL, ready
+from microdeconv.request import KEYWORD, PsfOptions, refuse_idle, refuse_surplus
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, Zyx
 
-GROUPS = (Stopping, CameraOptions, MachineOptions)
+GROUPS = (Stopping, PsfOptions, CameraOptions, Selection, MachineOptions)
+INDENT = " " * 8  # of the docstring's list of options
+OF_FILES = ("psf", "axes", "series", "channel", "time", "voxel_um", "rgb")  # an array needs none of these
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A deconvolved image, and how it came about.
+
+    Attributes
+    ----------
+    image
+        What `deconvolve` gives.
+    settings
+        What was given or chosen: background, camera, iterations, parameters, and the source of each in words.
+    psf
+        The PSF as it was used; its source tells what was done to it.
+    notes
+        Warnings for a person.
+    """
+
+    image: NDArray[Any]
+    settings: Settings
+    psf: Psf
+    notes: tuple[str, ...]
+
+
+@overload
 def deconvolve(
-    image: NDArray[Any],
-    psf: NDArray[Any] | Psf | None,
+    image: ArrayLike,
+    psf: ArrayLike | Psf | None,
+    method: str = ...,
+    *,
+    voxel_um: Zyx | None = ...,
+    psf_voxel_um: Zyx | None = ...,
+    details: Literal[False] = ...,
+    **options: Any,
+) -> NDArray[Any]: ...
+@overload
+def deconvolve(
+    image: ArrayLike,
+    psf: ArrayLike | Psf | None,
+    method: str = ...,
+    *,
+    voxel_um: Zyx | None = ...,
+    psf_voxel_um: Zyx | None = ...,
+    details: Literal[True],
+    **options: Any,
+) -> Result: ...
+def deconvolve(
+    image: ArrayLike,
+    psf: ArrayLike | Psf | None,
     method: str = "rl",
     *,
     voxel_um: Zyx | None = None,
     psf_voxel_um: Zyx | None = None,
+    details: bool = False,
     **options: Any,
-) -> NDArray[Any]:
+) -> NDArray[Any] | Result:
     """Deconvolve an image or a volume, with the options of `microdeconv run` as keywords.
 
     Parameters
@@ -36,18 +92,22 @@ def deconvolve(
     image
         (y, x) or (z, y, x), counts, any real dtype.
     psf
-        Array of as many dimensions and any scale, or a `Psf` made ready; None for the method identity.
+        Array of as many dimensions and any scale, or a `Psf` made ready; identity does not look at it.
     method
         "rl", "rl-tv", "wiener" or "identity".
     voxel_um, psf_voxel_um
-        (z, y, x) in µm; the PSF is resampled where both are given and differ.
+        (z, y, x) in µm, both or neither; the PSF is resampled where they differ.
+    details
+        Give a `Result`, which tells what was chosen.
     options
-        `iterations=20`, `background=100`, `acceleration="none"`, `device="cpu"`, `tile=256`, …
+        Those of the method, and those of all:
+
+        {options}
 
     Returns
     -------
-    ndarray
-        float32 of the image's shape: counts above the background.
+    ndarray or Result
+        float32 of the image's shape: counts above the background. Of identity float64: the counts as they came.
 
     Raises
     ------
@@ -60,39 +120,109 @@ def deconvolve(
     --------
     >>> import microdeconv as md
     >>> sharp = md.deconvolve(stack, psf, method="rl", iterations="auto")  # doctest: +SKIP
+    >>> md.deconvolve(stack, psf, details=True).settings.iterations  # doctest: +SKIP
     """
-    volume = image[None] if image.ndim == 2 else image
-    if volume.ndim != 3 or not np.isfinite(volume).all():
-        raise DataError(f"an image of shape {image.shape}", "give finite values (y, x) or (z, y, x)")
     chosen = method_named(method)
-    groups = (*GROUPS, chosen.parameters)
-    known = {o.field: o for group in groups for o in options_of(group)}
+    values = _values(chosen, options)
+    refuse_idle(values, chosen, raw_psf=not isinstance(psf, Psf))
+    refuse_surplus(values, 1)
+    volume, shape, noted = _volume(image, chosen, values)
+    machine_options: MachineOptions = build(MachineOptions, values)
+    with threads_set(machine_options.threads):
+        kernel = _kernel(psf, volume.shape, voxel_um, psf_voxel_um, chosen, build(PsfOptions, values))
+        machine = machine_for(machine_options)
+        held = volume.nbytes + 8 * volume.size
+        cut = plan_cut(volume.shape, kernel, chosen, machine, machine_options.tile, held)
+        parameters, camera, stopping = (build(g, values) for g in (chosen.parameters, CameraOptions, Stopping))
+        settings = settle(volume, kernel, 0, chosen, parameters, camera, stopping, machine)
+        result, later = deconvolve_volume(volume, kernel, chosen, settings, machine, cut)
+    result = result.reshape(shape)
+    return Result(result, settings, kernel, (*noted, *kernel.notes, *settings.notes, *later)) if details else result
+
+
+def _known(method: Method) -> dict[str, Option]:
+    """The options of a method for arrays, by field."""
+    found = (o for group in (method.parameters, *GROUPS) for o in options_of(group))
+    return {o.field: o for o in found if o.field not in OF_FILES}
+
+
+def _option_lines() -> Iterator[str]:
+    """Give each option with its default, the methods that take it where not all do, and its help."""
+    takers = {o.field: [n for n, m in METHODS.items() if o in options_of(m.parameters)] for o in _all_known()}
+    for one in _all_known():
+        where = f" ({', '.join(takers[one.field])})" if takers[one.field] else ""
+        text = f"- {one.field}={one.default!r}{where}: {one.help}"
+        yield textwrap.fill(text, 120, initial_indent=INDENT, subsequent_indent=f"{INDENT}  ")
+
+
+def _all_known() -> list[Option]:
+    return list({field: o for method in METHODS.values() for field, o in _known(method).items()}.values())
+
+
+deconvolve.__doc__ = (deconvolve.__doc__ or "").replace(INDENT + "{options}", "\n".join(_option_lines()))
+
+
+def _values(method: Method, options: dict[str, Any]) -> dict[str, Sourced]:
+    known = _known(method)
     values = {o.key: Sourced(o.default, "default") for o in known.values()}
     for name, raw in options.items():
         if name not in known:
             close = nearest(name, known)
-            raise UsageError(f"{name} is no option of method {method}", f"did you mean {close}?" if close else "")
-        values[known[name].key] = Sourced(convert(known[name], raw), "given")
-    shape = (volume.shape[0], volume.shape[1], volume.shape[2])
-    kernel = _kernel(psf, shape, voxel_um, psf_voxel_um, needed=not chosen.keeps_counts)
-    stopping, camera, machine_options = (build(group, values) for group in GROUPS)
-    machine = machine_for(machine_options)
-    cut = plan_cut(shape, kernel, chosen, machine, machine_options.tile, volume.nbytes + 8 * volume.size)
-    settings = settle(volume, kernel, 0, chosen, build(chosen.parameters, values), camera, stopping, machine)
-    result, _ = deconvolve_volume(volume, kernel, chosen, settings, machine, cut)
-    return result.reshape(image.shape)
+            raise UsageError(f"{name} is no option of method {method.name}", f"did you mean {close}?" if close else "")
+        values[known[name].key] = Sourced(convert(known[name], raw), KEYWORD)
+    return values
+
+
+def _array(values: ArrayLike, what: str) -> NDArray[Any]:
+    """Give an array of real numbers, of a kind that files have too."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(f"{what}: rows of unlike lengths", "give an array") from None
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what}: values of type {array.dtype} are not taken", f"give one of {', '.join(ACCEPTED)}")
+    return array if array.dtype.name in ACCEPTED else array.astype(np.float64)
+
+
+def _volume(
+    image: ArrayLike, method: Method, values: dict[str, Sourced]
+) -> tuple[NDArray[Any], tuple[int, ...], list[str]]:
+    """Give the counts (z, y, x), checked as those of a file are, the image's own shape, and notes."""
+    array = _array(image, "the image")
+    if array.ndim not in (2, 3) or array.size == 0:
+        raise DataError(f"the image: an array of shape {array.shape}", "give values (y, x) or (z, y, x)")
+    volume, notes = check_pixels(
+        array[None] if array.ndim == 2 else array, build(Selection, values), Path("the image"),
+        raw=method.keeps_counts, offset_given=values["offset"].value != AUTO,
+    )  # fmt: skip
+    return volume, array.shape, notes
 
 
 def _kernel(
-    psf: NDArray[Any] | Psf | None,
-    shape: tuple[int, int, int],
+    psf: ArrayLike | Psf | None,
+    field: tuple[int, ...],
     voxel_um: Zyx | None,
     psf_voxel_um: Zyx | None,
-    *,
-    needed: bool,
+    method: Method,
+    options: PsfOptions,
 ) -> Psf:
-    if not needed:
+    """Make the PSF ready; refuse voxel sizes that could do nothing."""
+    if method.keeps_counts:
         return DELTA
     if psf is None:
         raise UsageError("this method needs a PSF", "give an array, or compute one with microdeconv.compute_psf")
-    return psf if isinstance(psf, Psf) else ready(psf, psf_voxel_um, shape, voxel_um)
+    if isinstance(psf, Psf):
+        if psf_voxel_um is not None:
+            raise UsageError("psf_voxel_um does not apply to a PSF made ready", "leave it out")
+        if voxel_um and psf.voxel_um and not np.allclose(voxel_um, psf.voxel_um, rtol=SAME_VOXEL, equal_nan=True):
+            raise DataError(f"the PSF was made for voxels of {psf.voxel_um}, not {voxel_um}", "make it for these")
+        if (psf.pixels.shape[0] > 1) != (field[0] > 1):
+            raise DataError("the PSF and the image are not both 2-D or both 3-D", "make a PSF for this image")
+        return psf
+    if (voxel_um is None) != (psf_voxel_um is None):
+        raise UsageError("one of voxel_um and psf_voxel_um alone does nothing", "give both or neither")
+    own, wanted = (None if v is None else Zyx(*v) for v in (psf_voxel_um, voxel_um))
+    return ready(
+        _array(psf, "the PSF"), own, (field[0], field[1], field[2]), wanted,
+        centre=options.psf_centre, background=options.psf_background == "subtract",
+    )  # fmt: skip

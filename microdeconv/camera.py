@@ -17,21 +17,21 @@ PANEL = "Image"
 class CameraOptions:
     """How counts become light."""
 
-    background: tuple[float | Auto, ...] | Auto = option(
+    background: float | Auto = option(
         "auto",
         "Counts where there is no object, offset included; one number or one for each channel.",
         panel=PANEL,
         metavar="auto|X",
         parse=per_channel(float),
     )
-    offset: tuple[float | Auto, ...] | Auto = option(
+    offset: float | Auto = option(
         "auto",
         "Counts without any light; auto: from the noise.",
         panel=PANEL,
         metavar="auto|X",
         parse=per_channel(float),
     )
-    gain: tuple[float | Auto, ...] | Auto = option(
+    gain: float | Auto = option(
         "auto",
         "Counts for one photo-electron; auto: from the noise.",
         panel=PANEL,

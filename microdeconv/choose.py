@@ -20,6 +20,8 @@ SPACING = 1.2  # ratio of the steps that are compared
 FURTHER = 2.5  # times the best step so far: the reference must have gone this far, and
 LEAST = 22  # steps at least
 PATIENCE = 6  # compared steps without a better one before a further candidate is given up
+UNFIT = 1.5  # deviance of unused counts per voxel from which PSF or noise model do not fit, and
+GAIN = 0.85  # of its deviance, which a doubling of the steps must then come below to be worth it
 SEED = 20  # of the thinning: the same stack gives the same stop
 
 
@@ -48,7 +50,15 @@ class Choice:
     capped: bool
 
 
-def choose(problem: Problem, method: Method, parameters: Any, cap: int, watch: Watch | None = None) -> Choice:
+def choose(
+    problem: Problem,
+    method: Method,
+    parameters: Any,
+    cap: int,
+    watch: Watch | None = None,
+    *,
+    noise_known: bool = True,
+) -> Choice:
     """Find the number of steps, and a parameter at "auto", with the least expected error.
 
     Photo-electrons are shared out binomially to two halves with independent noise, and both are deconvolved. With aₖ
@@ -57,6 +67,9 @@ def choose(problem: Problem, method: Method, parameters: Any, cap: int, watch: W
     half of |aₖ − bₖ|², is the noise of a half; all counts have half of that, so half of V is taken. A parameter's
     values are compared by the same figure with the first value's reference. Judging objects, not predictions, sees
     what the PSF hides from the image: fine structure is worth more steps than the image can tell.
+
+    The noise of two halves tells nothing of a wrong PSF, whose errors both share. Where the model does not fit the
+    counts (and their noise is known), steps end as well when twice as many would not fit them much better.
 
     A method that is not iterative has no reference: its model of nine tenths of the counts foretells the rest.
 
@@ -72,6 +85,8 @@ def choose(problem: Problem, method: Method, parameters: Any, cap: int, watch: W
         Most steps.
     watch
         Called after each step with its number.
+    noise_known
+        Whether the gain is known or was told by the noise.
 
     Returns
     -------
@@ -96,10 +111,10 @@ def choose(problem: Problem, method: Method, parameters: Any, cap: int, watch: W
             part, held = _thinned(problem, KEPT)
             return min((_foretold(part, held, method, one) for one in candidates), key=lambda choice: choice.least)
         halves = _halves(problem)
-        first = _Race(halves, method, candidates[0], cap)
+        first = _Race(halves, method, candidates[0], cap, noise_known)
         best = first.run_alone(watch)
         for other in candidates[1:]:
-            found = _Race(halves, method, other, cap).run_against(first, watch)
+            found = _Race(halves, method, other, cap, noise_known).run_against(first, watch)
             best = min(best, found, key=lambda choice: min(risk for _, risk in choice.risk))
     return best
 
@@ -143,10 +158,11 @@ class _Race:
     method: Method
     parameters: Any
     cap: int
+    noise_known: bool
     steps: list[int] = field(default_factory=list)
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     own: list[float] = field(default_factory=list)  # ⟨a, b⟩ + V / 2
-    least: float = float("inf")
+    deviances: list[float] = field(default_factory=list)
 
     def run_alone(self, watch: Watch | None) -> Choice:
         """Go on until the reference is far beyond the best step; every object looked at is kept."""
@@ -183,7 +199,7 @@ class _Race:
                 wanted *= SPACING
             a, b = crop(one.image).clone(), crop(other.image).clone()
             self.steps.append(step)
-            self.least = min(self.least, poisson_deviance(self.halves[1].image, self._predicted(one)))
+            self.deviances.append(poisson_deviance(self.halves[1].image, self._predicted(one)))
             self.own.append(_dot(a, b) / 2 + (_dot(a, a) + _dot(b, b)) / 4)
             yield a, b
 
@@ -198,9 +214,21 @@ class _Race:
         return [(own - cross) / scale for own, cross in zip(self.own[start:], crossed, strict=True)]
 
     def _choice(self, risk: list[float], best: int) -> Choice:
+        best = min(best, self._fitted())
         capped = self.steps[-1] >= self.cap and self.steps[best] > self.cap / SPACING**2
         trace = tuple(zip(self.steps, risk, strict=True))
-        return Choice(self.steps[best], self.parameters, trace, self.least, capped)
+        return Choice(self.steps[best], self.parameters, trace, min(self.deviances), capped)
+
+    def _fitted(self) -> int:
+        """The first look from which twice the steps would not fit a model that is wrong much better; the last else."""
+        last = len(self.steps) - 1
+        if not self.noise_known or min(self.deviances) < UNFIT:
+            return last
+        for place, (step, deviance) in enumerate(zip(self.steps, self.deviances, strict=True)):
+            later = [d for s, d in zip(self.steps, self.deviances, strict=True) if s >= 2 * step]
+            if later and later[0] > GAIN * deviance:
+                return place
+        return last
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

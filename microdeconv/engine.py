@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from microdeconv.blur import MARGIN, Blur, plan_grids
 from microdeconv.camera import Camera, CameraOptions
-from microdeconv.choose import Choice, choose
+from microdeconv.choose import UNFIT, Choice, choose
 from microdeconv.errors import MemoryShortError
 from microdeconv.fft import Shape
 from microdeconv.machine import Machine, as_tensor, is_out_of_memory, release
 from microdeconv.noise import estimate_background, estimate_camera
-from microdeconv.options import AUTO, for_channel
+from microdeconv.options import AUTO, settled_for
 from microdeconv.problem import Method, Problem
 from microdeconv.psf.extent import support
 from microdeconv.solve import Stopping, solve
@@ -27,7 +27,6 @@ from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
 MORE_HALO = 24  # voxels: steps carry a border's influence further than the PSF
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
-UNFIT = 1.5  # deviance of unused counts per voxel from which the model is said not to fit
 BASE_MEMORY = 300 * 10**6  # bytes of the interpreter and its libraries
 
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
@@ -99,27 +98,29 @@ def settle(
     """
     if method.keeps_counts:
         return Settings(Camera(), 0.0, 0.0, 1, parameters, {})
+    parameters, camera, stopping = (settled_for(group, channel) for group in (parameters, camera, stopping))
+    searched = method.searched is not None and getattr(parameters, method.searched[0]) == AUTO
     if volume.min() == volume.max():
         empty = ("the image is blank: every voxel has the same value",)
-        plain = replace(parameters, **{method.searched[0]: method.searched[1][0]}) if method.searched else parameters
-        given = for_channel(camera.background, channel)
-        background = min(0.0, float(volume.flat[0])) if given == AUTO else float(given)
-        return Settings(Camera(), background, max(float(volume.flat[0]) - background, 0.0), 1, plain, {}, empty)
-    background, eye, sources, notes = _settle_camera(volume, channel, camera)
+        if method.searched and searched:
+            parameters = replace(parameters, **{method.searched[0]: method.searched[1][0]})
+        background = min(0.0, float(volume.flat[0])) if camera.background == AUTO else float(camera.background)
+        return Settings(Camera(), background, max(float(volume.flat[0]) - background, 0.0), 1, parameters, {}, empty)
+    background, eye, sources, notes = _settle_camera(volume, camera)
     light = float(np.mean(volume, dtype=np.float64)) - background
     level = max(light, 1e-6 * abs(background), 1e-30) / eye.gain
     settings = Settings(eye, background, level, 1, parameters, sources, tuple(notes))
-    given = for_channel(stopping.iterations, channel)
-    searched = method.searched is not None and getattr(parameters, method.searched[0]) == AUTO
+    given = stopping.iterations
     if not searched and (given != AUTO or not method.iterative):
         steps = 1 if given == AUTO else int(given)
         return replace(settings, iterations=steps, sources={**sources, "iterations": "given"})
     problem = problem_for(_telling_part(volume, background), psf, method, settings, machine)
     cap = stopping.max_iterations if given == AUTO else int(given)
-    choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap))
+    known = "unsure" not in sources["gain"]
+    choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap), noise_known=known)
     if choice.capped and given == AUTO:
         notes.append(f"the best stop lies beyond --max-iterations {cap}")
-    if choice.least > UNFIT and "unsure" not in sources.get("gain", ""):
+    if choice.least > UNFIT and known:
         notes.append(f"PSF or noise model do not fit the image well (deviance {choice.least:.3g}, should be 1)")
     steps = choice.iterations if given == AUTO else int(given)
     found = "split counts" if given == AUTO else "given"
@@ -133,11 +134,9 @@ def settle(
     )
 
 
-def _settle_camera(
-    volume: NDArray[Any], channel: int, options: CameraOptions
-) -> tuple[float, Camera, dict[str, str], list[str]]:
+def _settle_camera(volume: NDArray[Any], options: CameraOptions) -> tuple[float, Camera, dict[str, str], list[str]]:
     sources, notes = {}, []
-    background = for_channel(options.background, channel)
+    background = options.background
     sources["background"] = "given"
     if background == AUTO:
         found = estimate_background(volume)
@@ -145,13 +144,15 @@ def _settle_camera(
         if not found.sure:
             notes.append(f"background {background:.5g} is unsure, {found.why}: it may be low, see --background")
     estimate = estimate_camera(volume)
-    offset, gain = for_channel(options.offset, channel), for_channel(options.gain, channel)
     told = f"{'estimated' if estimate.sure else 'unsure'}: {estimate.why}"
-    sources["offset"] = "given" if offset != AUTO else told
-    sources["gain"] = "given" if gain != AUTO else told
-    eye = Camera(estimate.camera.offset if offset == AUTO else offset, estimate.camera.gain if gain == AUTO else gain)
-    if offset == AUTO:
-        eye = replace(eye, offset=min(eye.offset, background))
+    eye = estimate.camera
+    sources["offset"] = sources["gain"] = told
+    if options.offset != AUTO:
+        eye, sources["offset"] = replace(eye, offset=float(options.offset)), "given"
+    else:
+        eye = replace(eye, offset=min(eye.offset, float(background)))
+    if options.gain != AUTO:
+        eye, sources["gain"] = replace(eye, gain=float(options.gain)), "given"
     saturated = _saturated_share(volume)
     if saturated > 0.001:
         notes.append(f"{100 * saturated:.2g} % of the voxels are saturated: their light is lost")

@@ -113,3 +113,16 @@ class Convolver:
         if split < out.shape[1]:
             out[:, split:] = parts[z, y.start + split - self.half : y.stop - self.half, x, 1]
         return out
+
+
+def light_of(pupil: Tensor) -> Tensor:
+    """Intensity of the light that a pupil, complex (..., y, x) in the order of the transform, brings to a plane."""
+    field: Tensor = torch.fft.fft2(pupil)
+    return field.real**2 + field.imag**2
+
+
+def filtered_planes(planes: Tensor, transfer: Tensor) -> Tensor:
+    """Multiply the spectrum of each plane (z, y, x) by a real, even transfer (y, x)."""
+    half = transfer[:, : planes.shape[-1] // 2 + 1]
+    filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(planes) * half, s=planes.shape[-2:])
+    return filtered

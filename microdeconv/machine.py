@@ -6,8 +6,8 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -266,6 +266,20 @@ def prepare(machine: Machine) -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(mmap_max, 0)
             mallopt(trim_threshold, 2**31 - 1)
+
+
+@contextmanager
+def threads_set(threads: int | Auto) -> Iterator[None]:
+    """Compute with so many threads, and afterwards with as many as before; "auto" leaves them as they are."""
+    import torch
+
+    before = torch.get_num_threads()
+    if threads != "auto":
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -16,6 +16,12 @@ MOSTLY = 0.3  # of the blocks on one floor are background, however dark the obje
 DROWNED = 1.0  # light of a floor, as a share of the contrast above it, at which it may be the object's
 CAUTION = 1.7  # of the way down to the offset, which is extrapolated from the noise and so is uncertain
 FLOOR_SHARE = 0.01  # of the blocks must lie on a floor for it to be a background
+SQUARE = 16  # pixels along the squares whose spectra tell the noise's colour
+COLOURED = 1.5  # the lower twentieth of ratios of white noise's powers lies at 0.5
+WHITE = 0.6  # the lower twentieth of white noise's middle powers over its variance
+TELLING = 60  # blocks: fewer do not tell an offset
+LEAST_BLOCKS = 6  # in a class of like mean
+FAR_BELOW = 0.3  # of the range: an offset so far below zero is a bad fit
 MOST_ELECTRONS, FEWEST_ELECTRONS = 1e6, 4.0  # that the brightest voxels may hold, where the noise tells nothing
 
 
@@ -36,11 +42,15 @@ class CameraEstimate(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Mean and noise variance of small blocks of a stack; blocks that a program filled are left out."""
+    """Mean and noise variance of small blocks of a stack; blocks that a program filled are left out.
+
+    `colour` is how many times stronger the noise is at the frequencies of structure than at the highest: 1 when white.
+    """
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
     size: int
+    colour: float
 
 
 def blocks_of(volume: NDArray[Any]) -> Blocks:
@@ -53,6 +63,7 @@ def blocks_of(volume: NDArray[Any]) -> Blocks:
     ----------
     J. Immerkær, Comput. Vis. Image Underst. 64, 300 (1996).
     """
+    volume = without_blank_planes(volume)
     depth, height, width = (min(b, n) for b, n in zip(_block_for(volume.shape), volume.shape, strict=True))
     slabs, rows, columns = volume.shape[0] // depth, volume.shape[1] // height, volume.shape[2] // width
     strips = slabs * rows  # a strip is a row of blocks
@@ -66,8 +77,45 @@ def blocks_of(volume: NDArray[Any]) -> Blocks:
     mean, variance, least, share = np.concatenate(found, axis=1)
     kept = ~_is_filled(mean, variance, least, share)
     if not kept.any():
-        return Blocks(np.array([float(volume.flat[0])]), np.zeros(1), depth * height * width)
-    return Blocks(mean[kept], variance[kept], depth * height * width)
+        return Blocks(np.array([float(volume.flat[0])]), np.zeros(1), depth * height * width, 1.0)
+    return Blocks(mean[kept], variance[kept], depth * height * width, noise_colour(volume))
+
+
+def noise_colour(volume: NDArray[Any]) -> float:
+    """How many times stronger noise is at middle frequencies than its second differences tell; 1 where it is white.
+
+    Resampled, averaged or smoothed images have such noise: neighbours are no independent witnesses. It is told from
+    structure by the frequencies just below the highest, which optics leave empty at usual sampling, and by the
+    squares with least of it.
+    """
+    rows, columns = (n // SQUARE for n in volume.shape[1:])
+    if rows * columns < 16:
+        return 1.0
+    planes = volume[:: max(1, volume.shape[0] * rows * columns // 4096)]
+    squares = planes[:, : rows * SQUARE, : columns * SQUARE].astype(np.float32)
+    squares = squares.reshape(-1, rows, SQUARE, columns, SQUARE).swapaxes(2, 3).reshape(-1, SQUARE, SQUARE)
+    rough = np.square(np.diff(np.diff(squares, 2, axis=1), 2, axis=2), dtype=np.float64).mean(axis=(1, 2)) / 36
+    squares, rough = squares[rough > 0], rough[rough > 0]
+    if rough.size < 16:
+        return 1.0
+    window = np.outer(*(np.hanning(SQUARE + 1)[:-1],) * 2)
+    power = np.abs(np.fft.fft2((squares - squares.mean(axis=(1, 2), keepdims=True)) * window)) ** 2
+    along = np.abs(np.fft.fftfreq(SQUARE))
+    highest, squared = np.maximum(along[:, None], along[None, :]), along[:, None] ** 2 + along[None, :] ** 2
+    bands = [(highest >= low) & (highest < high) for low, high in ((0.12, 0.26), (0.28, 0.4), (0.44, 1))]
+    middle, upper, top = (power[:, band].mean(axis=1) for band in bands)
+    if np.quantile(upper / np.maximum(top, 1e-30), 0.05) < COLOURED:
+        return 1.0
+    # as a Gaussian filter would have it, from the middle band on to frequency zero
+    fall = np.log(np.quantile(middle / rough, 0.05) / np.quantile(upper / rough, 0.05))
+    onward = np.exp(np.clip(fall * squared[bands[0]].mean() / np.ptp([squared[b].mean() for b in bands[:2]]), 0, 2.5))
+    return max(1.0, float(np.quantile(middle / rough, 0.05) * onward) / (WHITE * float(np.square(window).sum())))
+
+
+def without_blank_planes(volume: NDArray[Any]) -> NDArray[Any]:
+    """Leave out planes of one value throughout, unless all are: shutters close and programs fill."""
+    told = np.array([plane.min() != plane.max() for plane in volume])
+    return volume if told.all() or not told.any() else volume[told]
 
 
 def _block_figures(blocks: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -120,7 +168,7 @@ def estimate_background(volume: NDArray[Any]) -> BackgroundEstimate:
         return BackgroundEstimate(float(np.min(volume)), False, "the stack is too small to tell")
     error = np.sqrt(np.median(blocks.variance[blocks.mean <= np.quantile(blocks.mean, 0.1)]) / blocks.size)
     ordered = np.sort(blocks.mean)
-    error = max(float(error), EVEN * float(ordered[-1] - ordered[0]))
+    error = max(float(error * np.sqrt(blocks.colour)), EVEN * float(ordered[-1] - ordered[0]))
     floor = _floor_from(ordered, error)
     on_floor = int(np.count_nonzero(np.abs(ordered - floor) <= 2.5 * error))
     share = on_floor / ordered.size
@@ -128,7 +176,7 @@ def estimate_background(volume: NDArray[Any]) -> BackgroundEstimate:
     contrast = float(np.quantile(ordered, 0.999)) - floor
     drowned = camera.sure and share < MOSTLY and floor - camera.camera.offset > DROWNED * contrast
     if share >= FLOOR_SHARE and on_floor >= 4 and not drowned:
-        return BackgroundEstimate(floor, True, f"{100 * share:.0f} % of the field lies on a floor")
+        return BackgroundEstimate(float(floor), True, f"{100 * share:.0f} % of the field lies on a floor")
     low = float(ordered[0]) - 3 * error
     if camera.sure:
         low -= CAUTION * max(low - camera.camera.offset, 0.0)
@@ -148,6 +196,25 @@ def _floor_from(ordered: NDArray[np.float64], error: float) -> float:
             break
         level = min(step, level + error)
     return level
+
+
+def _sure(offset: float, gain: float, colour: float) -> CameraEstimate:
+    """Noise that neighbours share is taken for fewer photo-electrons, each of more counts."""
+    why = "noise grows with the light"
+    if colour > 1:
+        why += f", neighbours share it: {colour:.3g} times fewer independent photo-electrons"
+    return CameraEstimate(Camera(offset, gain * colour), True, why)
+
+
+def _classes(blocks: Blocks) -> NDArray[np.float64]:
+    """Median mean, median variance and number for classes of blocks of like mean: equally many, or in equal steps."""
+    number = int(np.clip(blocks.mean.size // LEAST_BLOCKS, 1, 24))
+    steps = np.linspace(blocks.mean.min(), blocks.mean.max(), 8 if number > 8 else 2)
+    edges = np.unique([*np.quantile(blocks.mean, np.linspace(0, 1, number + 1)), *steps])
+    place = np.clip(np.searchsorted(edges, blocks.mean, side="right") - 1, 0, max(edges.size - 2, 0))
+    kept = [place == i for i in range(max(edges.size - 1, 1)) if np.count_nonzero(place == i) >= LEAST_BLOCKS]
+    figures = [(np.median(blocks.mean[one]), np.median(blocks.variance[one]), np.count_nonzero(one)) for one in kept]
+    return np.array(figures, dtype=np.float64).reshape(-1, 3).T
 
 
 def estimate_camera(volume: NDArray[Any], blocks: Blocks | None = None) -> CameraEstimate:
@@ -176,19 +243,20 @@ def estimate_camera(volume: NDArray[Any], blocks: Blocks | None = None) -> Camer
     blocks = blocks or blocks_of(volume)
     dark, bright = np.quantile(blocks.mean, [0.005, 0.999])
     span = float(bright - dark) or float(np.max(volume)) - float(dark) or 1.0
-    edges = np.unique(np.quantile(blocks.mean, np.linspace(0, 1, 25)))
-    place = np.clip(np.searchsorted(edges, blocks.mean, side="right") - 1, 0, max(edges.size - 2, 0))
-    classes = [(blocks.mean[place == i], blocks.variance[place == i]) for i in range(max(edges.size - 1, 1))]
-    means = np.array([m.mean() for m, _ in classes if m.size >= 6])
-    spreads = np.array([np.median(v) for m, v in classes if m.size >= 6])
-    gain = float("nan")
+    means, spreads, sizes = _classes(blocks)
+    plausible = span / MOST_ELECTRONS, span / FEWEST_ELECTRONS * 4
+    gain = 0.0
     if means.size >= 3 and np.all(spreads > 0) and np.ptp(means) > 0:
-        weights = 1 / spreads  # the relative error of a variance is the same everywhere
-        slope, _ = np.polyfit(means / span, spreads / span**2, 1, w=weights * span**2)
-        gain = float(slope) * span
-    if np.isfinite(gain) and span / MOST_ELECTRONS < gain < span / FEWEST_ELECTRONS * 4:
-        offset = float(means[0] - spreads[0] / gain)
-        return CameraEstimate(Camera(min(offset, float(dark)), gain), True, "noise grows with the light")
+        # the relative error of a block's variance is the same everywhere
+        gain = float(np.polyfit(means, spreads, 1, w=np.sqrt(sizes) / spreads)[0])
+        if plausible[0] < gain < plausible[1] and blocks.mean.size >= TELLING:
+            offset = float(means[0] - spreads[0] / gain)
+            if offset >= min(0.0, float(np.min(volume))) - FAR_BELOW * span:
+                return _sure(min(offset, float(dark)), gain, blocks.colour)
+    if spreads.size and spreads[0] > 0 and np.min(volume) >= 0 and (gain > plausible[0] or blocks.mean.size < TELLING):
+        ratio = float(np.median(spreads / np.maximum(means, 1e-6 * span)))
+        if plausible[0] < ratio < plausible[1]:
+            return CameraEstimate(Camera(0.0, ratio), False, "an offset of 0 is assumed, the noise does not tell it")
     if spreads.size and spreads[0] > 0:  # even noise: as many electrons as give it in the dark
         gain = float(np.clip(np.median(spreads) / span, span / MOST_ELECTRONS, span / FEWEST_ELECTRONS))
         return CameraEstimate(

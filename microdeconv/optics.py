@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from microdeconv.errors import UsageError
-from microdeconv.options import Auto, convert, option, options_of
+from microdeconv.options import Auto, PerChannel, convert, option, options_of
 
 Modality = Literal["widefield", "confocal", "spinning-disk", "light-sheet", "two-photon"]
 PANEL = "PSF and optics"
@@ -58,17 +58,19 @@ def _number(raw: Any) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Optics:
-    """What the light went through. `None`: not known (yet)."""
+    """What the light went through, in one channel. `None`: not known (yet)."""
 
     na: float | None = option(
         None, "Numerical aperture of the objective.", panel=PANEL, metavar="NA", low=0.01, high=1.7
     )
     emission_nm: float | None = option(
-        None, "Emission wavelength, nm.", panel=PANEL, flag="emission", metavar="NM", parse=read_wavelength
-    )
+        None, "Emission wavelength, nm; one for all channels or one for each (460,520,600).", panel=PANEL,
+        flag="emission", metavar="NM", parse=PerChannel(read_wavelength, auto=False),
+    )  # fmt: skip
     excitation_nm: float | None = option(
-        None, "Excitation wavelength, nm.", panel=PANEL, flag="excitation", metavar="NM", parse=read_wavelength
-    )
+        None, "Excitation wavelength, nm; likewise.", panel=PANEL, flag="excitation", metavar="NM",
+        parse=PerChannel(read_wavelength, auto=False),
+    )  # fmt: skip
     ri_immersion: float | None = option(
         None, "Refractive index of the immersion medium (air 1, water 1.333, oil 1.515).", panel=PANEL, metavar="RI",
         low=1.0, high=1.8,
@@ -127,6 +129,13 @@ def missing(optics: Optics) -> tuple[str, ...]:
     return tuple(flag for flag, value in wanted.items() if value is None)
 
 
+def idle(optics: Optics) -> tuple[str, ...]:
+    """Give the keys of what is known but has no part in the optics of this modality."""
+    modality = optics.modality or "widefield"
+    parts = {"pinhole": (optics.pinhole_au, PINHOLED), "sheet": (optics.sheet_um, ("light-sheet",))}
+    return tuple(key for key, (value, having) in parts.items() if value is not None and modality not in having)
+
+
 def checked(optics: Optics) -> Optics:
     """Give the optics back if they can be; values may come from a file or from Python, past the options' own checks.
 
@@ -137,6 +146,8 @@ def checked(optics: Optics) -> Optics:
     """
     for one in options_of(Optics):
         value = getattr(optics, one.field)
+        if isinstance(value, tuple):
+            raise UsageError(f"--{one.flag}: {len(value)} values for one PSF", "give the one of its channel")
         if value is not None:
             convert(one, value)
     if optics.na is not None and optics.ri_immersion is not None and optics.na >= optics.ri_immersion:

@@ -48,6 +48,11 @@ class Option(NamedTuple):
         return self.flag.replace("-", "_")
 
     @property
+    def each_channel(self) -> bool:
+        """Whether each channel may have a value of its own."""
+        return isinstance(self.parse, PerChannel)
+
+    @property
     def is_flag(self) -> bool:
         """Whether the option is a switch without a value."""
         return self.kind is bool
@@ -148,7 +153,7 @@ def expected(opt: Option) -> str:
             words.append("true or false")
         elif kind is not type(None):
             words.append(opt.metavar or "text")
-    return " or ".join(dict.fromkeys(words))
+    return " or ".join(dict.fromkeys(words)) + (", or one for each channel" if opt.each_channel else "")
 
 
 def layered(options: Iterable[Option], layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Sourced]:
@@ -180,23 +185,46 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return close[0] if close else ""
 
 
-def per_channel(kind: type) -> Callable[[Any], Any]:
-    """Make a reader for `auto`, one number for all channels, or one a channel (comma or list).
+@dataclasses.dataclass(frozen=True, slots=True)
+class PerChannel:
+    """Reads one value for all channels, or one for each (comma or list).
 
-    The reader gives `"auto"` or a tuple of numbers and `"auto"`; raises `ValueError`.
+    It gives a value, or a tuple of them until `settled_for` picks a channel's: annotations tell the settled kind.
+
+    Attributes
+    ----------
+    read
+        Reads one value; raises `ValueError`.
+    auto
+        Whether a value may be "auto".
     """
 
-    def read(raw: Any) -> Any:
-        parts = raw if isinstance(raw, (list, tuple)) else str(raw).split(",")
-        values = tuple(AUTO if str(p).strip() == AUTO else _number(kind, p) for p in parts)
-        return AUTO if set(values) == {AUTO} else values
+    read: Callable[[Any], Any]
+    auto: bool = True
 
-    return read
+    def __call__(self, raw: Any) -> Any:
+        """Read them all."""
+        parts = raw if isinstance(raw, (list, tuple)) else str(raw).split(",")
+        if not parts:
+            raise ValueError("an empty list")
+        values = tuple(AUTO if self.auto and str(p).strip() == AUTO else self.read(p) for p in parts)
+        return values[0] if len(values) == 1 or set(values) == {AUTO} else values
+
+
+def per_channel(kind: type) -> PerChannel:
+    """Make a reader for `auto`, one number for all channels, or one for each."""
+    return PerChannel(lambda raw: _number(kind, raw))
 
 
 def for_channel(value: Any, channel: int) -> Any:
-    """Pick a channel's value from what `per_channel` read: the last one serves all channels after it."""
+    """Pick a channel's value from what `PerChannel` read: the last one serves all channels after it."""
     return value[min(channel, len(value) - 1)] if isinstance(value, tuple) else value
+
+
+def settled_for(group: Any, channel: int) -> Any:
+    """Give a group of options as it is for one channel."""
+    each = [o.field for o in options_of(type(group)) if o.each_channel]
+    return dataclasses.replace(group, **{f: for_channel(getattr(group, f), channel) for f in each})
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from microdeconv.options import Option, Sourced, build, layered, option, options
 from microdeconv.problem import Method
 from microdeconv.solve import Stopping
 
-LINE = "command line"  # the source of what was typed
+LINE, KEYWORD = TYPED = ("command line", "keyword")  # the sources of what was typed for this one run
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,27 @@ def all_options() -> tuple[Option, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: an input, perhaps an output or its folder, and layers of values by key, the weakest first."""
+    """What is asked for.
+
+    Attributes
+    ----------
+    input
+        A stack.
+    output, folder
+        The result's name, or its folder, where they are given.
+    settings
+        Where settings are saved, if they are.
+    kept
+        Other inputs and files that are read: nothing is written over them.
+    layers
+        (source in words, values by key), the weakest first.
+    """
 
     input: Path
     output: Path | None = None
     folder: Path | None = None
+    settings: Path | None = None
+    kept: tuple[Path, ...] = ()
     layers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
     def values(self) -> dict[str, Sourced]:
@@ -94,7 +110,7 @@ class Request:
 
 
 def method_of(values: Mapping[str, Sourced]) -> tuple[Method, Any]:
-    """Give the method and its parameters; refuse options that are given but do not apply to it.
+    """Give the method and its parameters; refuse options that are given but can do nothing.
 
     Raises
     ------
@@ -102,11 +118,61 @@ def method_of(values: Mapping[str, Sourced]) -> tuple[Method, Any]:
         Naming the option.
     """
     method = method_named(values["method"].value)
-    own = {o.key for o in options_of(method.parameters)}
-    others = {o.key: o for m in METHODS.values() for o in options_of(m.parameters) if o.key not in own}
-    if not method.iterative:
-        others |= {o.key: o for o in options_of(Stopping)}
-    for key, one in others.items():
-        if values[key].source == LINE:
-            raise UsageError(f"--{one.flag} does not apply to --method {method.name}", "leave it out")
+    refuse_idle(values, method, raw_psf=values["psf"].value is not None)
     return method, build(method.parameters, values)
+
+
+def refuse_idle(values: Mapping[str, Sourced], method: Method, *, raw_psf: bool) -> None:
+    """Refuse options that were typed and can do nothing. A configuration is let be: it may serve several methods.
+
+    Parameters
+    ----------
+    values
+        By key; options that nobody could type may be missing.
+    method
+        The one that is used.
+    raw_psf
+        Whether the PSF comes from a file or an array, and is made ready.
+
+    Raises
+    ------
+    UsageError
+        Naming the first of them.
+    """
+    own = {o.key for o in options_of(method.parameters)}
+    idle = [o for m in METHODS.values() for o in options_of(m.parameters) if o.key not in own]
+    idle += [] if method.iterative else options_of(Stopping)
+    if method.keeps_counts:
+        idle += [o for group in (PsfOptions, Optics, Model, CameraOptions) for o in options_of(group)]
+        idle += [o for o in options_of(Selection) if o.key in ("nan", "negative")]
+    why = {o.key: (o, f"--method {method.name}") for o in idle}
+    if raw_psf:
+        why |= {o.key: (o, "a PSF that is given") for o in options_of(Model) if o.key not in why}
+    else:
+        made = (o for o in options_of(PsfOptions) if o.key != "psf" and o.key not in why)
+        why |= {o.key: (o, "a PSF that is computed or made ready") for o in made}
+    for key, (one, what) in why.items():
+        if key in values and values[key].source in TYPED:
+            raise UsageError(f"{_said(one, values[key])} does not apply to {what}", "leave it out")
+
+
+def refuse_surplus(values: Mapping[str, Sourced], channels: int) -> list[str]:
+    """Refuse more values, one for each channel, than there are channels; of a configuration give a note.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    each = {o.key: o for o in all_options() if o.each_channel and o.key in values}
+    surplus = [k for k in each if isinstance(values[k].value, tuple) and len(values[k].value) > channels]
+    for key in surplus:
+        if values[key].source in TYPED:
+            said = f"{_said(each[key], values[key])}: {len(values[key].value)} values for {channels} channel(s)"
+            raise UsageError(said, "give one for all, or one for each")
+    names = ", ".join(surplus)
+    return [f"{names}: more values than the {channels} channel(s), the last are not used"] if surplus else []
+
+
+def _said(one: Option, value: Sourced) -> str:
+    return one.field if value.source == KEYWORD else f"--{one.flag}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 from microdeconv.errors import DataError
-from microdeconv.options import option, per_channel
+from microdeconv.options import Auto, option, per_channel
 from microdeconv.problem import Estimate, Method, Problem
 
 Watch = Callable[[int], None]
@@ -18,7 +18,7 @@ Watch = Callable[[int], None]
 class Stopping:
     """When an iterative method ends."""
 
-    iterations: tuple[int | Literal["auto"], ...] | Literal["auto"] = option(
+    iterations: int | Auto = option(
         "auto",
         "Steps, one number or one for each channel (8,12); auto: found from the split counts.",
         panel="Method",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from microdeconv.camera import Camera, thin
-from microdeconv.noise import estimate_background, estimate_camera
+from microdeconv.noise import estimate_background, estimate_camera, noise_colour
 from microdeconv.optics import Optics
 from microdeconv.psf.compute import compute_psf
 from microdeconv.simulate import KINDS, Exposure, gaussian_psf, simulate
@@ -124,3 +124,29 @@ def test_scenes_are_what_they_say(kind):
     np.testing.assert_array_equal(scene.counts, again.counts)
     light = (scene.counts.astype(float) - 100) / 2 - 20
     assert np.quantile(light, 0.999) == pytest.approx(200, rel=0.25)
+
+
+def test_noise_that_neighbours_share_is_told_from_structure():
+    """Smoothed noise holds fewer independent photo-electrons; structure at all scales does not pass for it."""
+    from scipy.ndimage import gaussian_filter
+
+    scene = simulate("nuclei", (1, 256, 256), FLAT, Exposure(300, 20, 100), 2)
+    smooth = gaussian_filter(scene.counts.astype(np.float32), (0, 1, 1))
+    assert noise_colour(smooth) > 5
+    assert estimate_camera(smooth).camera.gain == pytest.approx(1, rel=0.5)
+    for kind in KINDS:
+        counts = simulate(kind, (1, 256, 256), FLAT, Exposure(1000, 100, 100), 3).counts
+        assert noise_colour(counts) == 1, kind
+
+
+def test_blank_planes_do_not_count():
+    counts = simulate("nuclei", (24, 96, 96), CONFOCAL, BRIGHT, 3).counts
+    counts[0] = 0
+    assert within(estimate_background(counts).value, 120)
+
+
+def test_a_small_stack_has_a_plausible_gain():
+    counts = np.random.default_rng(0).poisson(100, (10, 32, 32)).astype(np.uint16)
+    estimate = estimate_camera(counts)
+    assert not estimate.sure
+    assert estimate.camera.gain == pytest.approx(1, rel=0.2)

@@ -29,6 +29,14 @@ def test_given_values_are_kept(scene, psf):
     assert settings.sources["iterations"] == "given"
 
 
+def test_each_channel_has_its_own_parameter(scene, psf):
+    method = METHODS["rl-tv"]
+    weights = method.parameters(regularisation=(0.001, 0.003))
+    for channel, weight in enumerate((0.001, 0.003, 0.003)):
+        found = settle(scene.counts, psf, channel, method, weights, GIVEN, Stopping(iterations=3), CPU)
+        assert found.parameters.regularisation == weight
+
+
 @pytest.mark.parametrize(("kind", "loss"), [("tissue", 0.3), ("mixed", 0.3), ("nuclei", 0.3)])
 def test_the_stop_is_near_the_best(kind, loss, psf):
     """The best stop is the one that the truth would choose; dB lost against it."""

@@ -66,6 +66,7 @@ def test_impossible_values_are_named_with_the_likely_unit(flag: str, raw: str, w
         (Optics(emission_nm=0.52), "--emission 0.52: looks like µm"),
         (Optics(na=0.0), "--na 0"),
         (Optics(depth_um=4000.0), "--depth 4000"),
+        (Optics(emission_nm=(460.0, 520.0)), "--emission: 2 values for one PSF"),  # type: ignore[arg-type]
         (Optics(modality="light"), "--modality light"),  # type: ignore[arg-type]
     ],
 )

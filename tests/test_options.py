@@ -19,6 +19,7 @@ from microdeconv.options import (
     option,
     options_of,
     per_channel,
+    settled_for,
 )
 from microdeconv.request import all_options
 
@@ -38,7 +39,7 @@ COUNT, SIZE, KIND, ON, EACH = options_of(Sample)
 @pytest.mark.parametrize(
     ("one", "raw", "value"),
     [(COUNT, "3", 3), (COUNT, "auto", "auto"), (COUNT, 1e1, 10), (SIZE, "0", 0.0), (KIND, "coarse", "coarse"),
-     (ON, "yes", True), (ON, False, False), (EACH, "1,auto, 3", (1.0, "auto", 3.0)), (EACH, [2, 3], (2.0, 3.0)),
+     (ON, "yes", True), (ON, False, False), (EACH, "1,auto, 3", (1.0, "auto", 3.0)), (EACH, [2, 3], (2.0, 3.0)), (EACH, "7", 7.0), (EACH, ["auto"] * 2, "auto"),
      (EACH, "auto", "auto")],
 )  # fmt: skip
 def test_values_are_read(one, raw, value):
@@ -49,7 +50,7 @@ def test_values_are_read(one, raw, value):
     ("one", "raw", "words"),
     [(COUNT, "0", "below 1"), (COUNT, "11", "above 10"), (COUNT, "2.5", "not a whole number"), (COUNT, "abc", "number"),
      (COUNT, "nan", "finite"), (SIZE, "inf", "finite"), (SIZE, True, "not a number"), (KIND, "corse", "did you mean coarse"),
-     (ON, "perhaps", "not understood"), (EACH, "1,x", "not a number"), (EACH, "5,200", "above 100")],
+     (ON, "perhaps", "not understood"), (EACH, "1,x", "not a number"), (EACH, "5,200", "above 100"), (EACH, [], "empty")],
 )  # fmt: skip
 def test_nonsense_is_refused_with_the_reason(one, raw, words):
     with pytest.raises(UsageError, match=words) as caught:
@@ -80,6 +81,11 @@ def test_merging_is_associative(a, b, c):
     options = options_of(Sample)
     joined = layered(options, [("x", {**a, **b}), ("x", c)])
     assert joined == layered(options, [("x", a), ("x", {**b, **c})])
+
+
+def test_a_group_is_settled_for_a_channel():
+    assert settled_for(Sample(each=(1.0, "auto")), 1) == Sample(each="auto")
+    assert settled_for(Sample(each=3.0, count=2), 1) == Sample(each=3.0, count=2)
 
 
 def test_the_last_value_serves_all_later_channels():

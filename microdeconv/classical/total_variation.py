@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from microdeconv.classical.richardson_lucy import ACCELERATION, Acceleration, accelerated
 from microdeconv.errors import UsageError
-from microdeconv.options import Auto, option
+from microdeconv.options import Auto, option, per_channel
 from microdeconv.problem import Iterate, Problem
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ class TotalVariation:
     regularisation: float | Auto = option(
         "auto",
         "Weight of the total variation (Huygens' acuity, the other way round): more is smoother; "
-        "auto: found from the split counts.",
+        "one number or one for each channel; auto: found from the split counts.",
         panel="Method",
         metavar="auto|X",
         low=0.0,
         high=0.1,
+        parse=per_channel(float),
     )
     acceleration: Acceleration = ACCELERATION
 

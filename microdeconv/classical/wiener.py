@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from microdeconv.options import Auto, option
+from microdeconv.options import Auto, option, per_channel
 from microdeconv.problem import Iterate, Problem
 
 if TYPE_CHECKING:
@@ -24,11 +24,13 @@ class Wiener:
 
     noise_to_signal: float | Auto = option(
         "auto",
-        "Noise-to-signal ratio (1 / SNR²): less is sharper and noisier; auto: found from the split counts.",
+        "Noise-to-signal ratio (1 / SNR²): less is sharper and noisier; one number or one for each channel; "
+        "auto: found from the split counts.",
         panel="Method",
         metavar="auto|X",
         low=1e-12,
         high=1e6,
+        parse=per_channel(float),
     )
     prior: Literal["laplacian", "tikhonov"] = option(
         "laplacian",

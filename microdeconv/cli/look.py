@@ -43,7 +43,7 @@ def info(
 
 def _would(request: Request) -> list[str]:
     """What run would do, or the one reason why it would not."""
-    from microdeconv.pipeline import plan
+    from microdeconv.planning import plan
 
     try:
         planned = plan_lines(plan(request))[1:]

@@ -11,8 +11,9 @@ from microdeconv.cli.flags import layers, need_command, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import UsageError
 from microdeconv.io.selection import Selection
-from microdeconv.optics import Model, Optics, missing, nyquist_um
+from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
 from microdeconv.options import build, layered, options_of
+from microdeconv.request import LINE
 
 COMPUTED = (Optics, Model)
 
@@ -64,6 +65,9 @@ def compute(
     lacking = [*missing(optics), *([] if voxel else ["--voxel"])]
     if lacking:
         raise UsageError("a PSF cannot be computed", f"give {' '.join(lacking)}")
+    for key in idle(optics):
+        if values[key].source == LINE:
+            raise UsageError(f"--{key} does not apply to {optics.modality or 'widefield'} microscopes", "leave it out")
 
     from microdeconv.io.atomic import check_output
     from microdeconv.io.preview import write_psf_picture

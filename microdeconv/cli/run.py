@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError, UsageError
-from microdeconv.options import options_of
+from microdeconv.options import build, for_channel, options_of
 from microdeconv.request import Request, all_options
+from microdeconv.solve import Stopping
 
 if TYPE_CHECKING:
-    from microdeconv.pipeline import Outcome, Plan
+    from microdeconv.engine import Settings
+    from microdeconv.pipeline import Outcome
+    from microdeconv.planning import Plan
 
 GENERAL = "General"
 ITEMS_FAILED = 3
@@ -74,12 +78,14 @@ def run(
             "--save-settings with several inputs", "choose the settings on one, then use them with --config"
         )
     name = Path(output) if output is not None and folder is None else None
-    requests = [Request(one, name, folder, above) for one in inputs]
+    kept = (*inputs, *([] if config is None else [config]))
+    requests = [Request(one, name, folder, save_settings, kept, above) for one in inputs]
+    _begin(requests)
     with Terminal(log_format, quiet=quiet) as terminal:
         failed = 0
         for request in requests:
             try:
-                _one(request, terminal, dry_run=dry_run, verbose=verbose, save_settings=save_settings)
+                _one(request, terminal, dry_run=dry_run, verbose=verbose)
             except MicrodeconvError as error:
                 if len(requests) == 1:
                     raise
@@ -92,11 +98,20 @@ def run(
     return code
 
 
-def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool, save_settings: Path | None) -> None:
+def _begin(requests: list[Request]) -> None:
+    """Refuse what concerns all requests; set the threads, which the planning's PSFs are computed with too."""
+    from microdeconv.machine import MachineOptions, machine_for, prepare
+    from microdeconv.planning import refuse_shared_outputs
+
+    refuse_shared_outputs(requests)
+    prepare(machine_for(build(MachineOptions, requests[0].values())))
+
+
+def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool) -> None:
     import sys
 
-    from microdeconv.machine import prepare
-    from microdeconv.pipeline import execute, plan
+    from microdeconv.pipeline import execute
+    from microdeconv.planning import plan
 
     todo = plan(request)
     if dry_run:
@@ -104,16 +119,15 @@ def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool, 
         return
     for line in plan_lines(todo) if verbose else plan_lines(todo)[:1]:
         terminal.say(line)
-    prepare(todo.machine)
     outcome = execute(todo, terminal.listen)
     for note in outcome.notes:
         terminal.say(note, "warning")
     for line in _chosen_lines(todo, outcome):
         terminal.say(line)
     terminal.say(f"{outcome.output}: {outcome.seconds:.1f} s", output=str(outcome.output), seconds=outcome.seconds)
-    if save_settings is not None:
-        _save(save_settings, todo, outcome)
-        terminal.say(f"settings saved in {save_settings}")
+    if todo.outputs.settings is not None:
+        _save(todo.outputs.settings, todo, outcome)
+        terminal.say(f"settings saved in {todo.outputs.settings}")
 
 
 def plan_lines(todo: Plan) -> list[str]:
@@ -141,14 +155,16 @@ def plan_lines(todo: Plan) -> list[str]:
     for key, value in todo.values.items():
         if key not in todo.channels[0].sources:
             lines.append(f"  {key} {told(value)} ({value.source})")
-    lines.append(f"  writes {todo.output} ({todo.header_out.container}, {todo.header_out.describe()})")
+    lines.append(f"  writes {todo.outputs.result} ({todo.header_out.container}, {todo.header_out.describe()})")
     return lines + [f"  note: {note}" for note in todo.notes]
 
 
 def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
     lines = []
+    psfs = {channel.number: channel.psf for channel in todo.channels}
     for number, chosen in outcome.settings.items():
         if not todo.method.keeps_counts:
+            lines.append(f"channel {number}: PSF {psfs[number].source}")
             steps = (
                 f", {chosen.iterations} iterations ({chosen.sources.get('iterations', 'given')})"
                 if todo.method.iterative
@@ -163,23 +179,35 @@ def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
 
 def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
     """Write what was asked for and what was chosen; `--config` of a later run then chooses nothing anew."""
-    from dataclasses import asdict
-
     from microdeconv.io.record import write_settings
 
     one_run = {"channel", "time", "overwrite", "parents", "preview", "record", "device", "memory", "threads", "tile"}
     kept = {k: v.value for k, v in todo.values.items() if v.source != "default" and k not in one_run}
-    kept = {k: str(v) if isinstance(v, Path) else list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
-    chosen = [outcome.settings[c.number] for c in todo.channels]
+    if kept.get("psf") is not None:
+        kept["psf"] = str(kept["psf"].resolve())  # the next run may start elsewhere
+    kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
     kept["method"] = todo.method.name
-    kept["background"] = [c.background for c in chosen]
-    kept["offset"] = [c.camera.offset for c in chosen]
-    kept["gain"] = [c.camera.gain for c in chosen]
-    if todo.method.iterative:
-        kept["iterations"] = [c.iterations for c in chosen]
-    parameters = asdict(chosen[0].parameters)
-    kept |= {o.key: parameters[o.field] for o in options_of(todo.method.parameters)}
+    found = {n: _found(settings) for n, settings in outcome.settings.items() if settings.sources}  # no blank images
+    groups = [todo.method.parameters, *([Stopping] if todo.method.iterative else [])]
+    groups += [] if todo.method.keeps_counts else [CameraOptions]
+    channels = range(todo.stack.header.size("C"))
+    for one in (o for group in groups for o in options_of(group)):
+        asked = todo.values[one.key].value
+        if one.each_channel:
+            kept[one.key] = [found[n][one.key] if n in found else for_channel(asked, n) for n in channels]
+        else:
+            kept[one.key] = asked
     write_settings(path, kept, overwrite=bool(todo.values["overwrite"].value))
+
+
+def _found(settings: Settings) -> dict[str, Any]:
+    """What a channel was deconvolved with, by the keys of the options that say so."""
+    own = {o.key: getattr(settings.parameters, o.field) for o in options_of(type(settings.parameters))}
+    eye = settings.camera
+    return {
+        "background": settings.background, "offset": eye.offset, "gain": eye.gain,
+        "iterations": settings.iterations, **own,
+    }  # fmt: skip
 
 
 def add_to(app: typer.Typer) -> None:

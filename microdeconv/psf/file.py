@@ -34,6 +34,8 @@ FILLED = 0.12  # share of the plane that is bright: from these on it is an image
 SMALL = 32  # pixels across, below which a tight crop may well be filled
 SAME_VOXEL = 0.01  # relative difference that is none
 UNLIKE_VOXEL = 10  # ratio of voxel sizes that is no sampling but a wrong unit
+OFF_CENTRE = 0.5  # voxels off the middle: worth a warning
+TOLD_SHIFT = 0.05  # voxels, below which a shift is not worth a word
 SUBVOXEL = 0.02  # shifts below are not worth an interpolation
 Centre = Literal["peak", "centroid", "none"]
 
@@ -147,7 +149,7 @@ def ready(
     done: list[str] = []
     _check_values(volume, name)
     _check_kind(volume, field, name)
-    volume = volume.astype(np.float64)
+    volume = np.ldexp(volume.astype(np.float64), -int(np.frexp(volume.max())[1]))  # no sum overflows now
     if volume.min() < -1e-6 * volume.max():
         notes.append(f"negative values down to {-100 * volume.min() / volume.max():.2g} % of its peak set to zero")
     volume = np.clip(volume, 0, None)
@@ -158,7 +160,8 @@ def ready(
     ratios = _ratios(volume.shape, own_voxel_um, voxel_um, name)
     if (ratios != 1).any():
         done.append(f"resampled from voxels of {_sizes(own_voxel_um)} to the stack's {_sizes(voxel_um)} (z y x)")
-    _tell_offset(volume, middle, centre, done)
+    _tell_unknown(volume.shape, own_voxel_um, voxel_um, notes)
+    _tell_offset(volume.shape, middle, centre, done, notes)
     _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, name, notes)
     _tell_cut_off(volume, int((2 * field[0] - 1) * ratios[0]), notes)
     volume = _sampled(volume, middle, ratios, np.array(field) - 1)
@@ -271,10 +274,33 @@ def _sizes(voxel_um: Zyx | None) -> str:
     return " x ".join(f"{size:.4g}" for size in voxel_um or ()) + " µm"
 
 
-def _tell_offset(volume: NDArray[np.float64], middle: NDArray[np.float64], centre: Centre, done: list[str]) -> None:
-    off = middle - (np.array(volume.shape) - 1) / 2
-    if centre != "none" and np.abs(off).max() > 1:
-        done.append(f"centred: its {centre} was ({', '.join(f'{o:+.1f}' for o in off)}) voxels (z y x) off the middle")
+def _tell_unknown(shape: tuple[int, ...], own: Zyx | None, wanted: Zyx | None, notes: list[str]) -> None:
+    """Say that only one of PSF and stack knows its voxel size: nothing is resampled then, which may be wrong."""
+    used = np.array(shape) > 1
+    own_known, wanted_known = (v is not None and bool(np.isfinite(v)[used].all()) for v in (own, wanted))
+    if own_known and not wanted_known:
+        notes.append(
+            f"its voxels have {_sizes(own)} (z y x), the stack's are not known: taken to be the same, see --voxel"
+        )
+    elif wanted_known and not own_known:
+        notes.append(f"its voxel size is not known: taken to be the stack's {_sizes(wanted)} (z y x), see --voxel")
+
+
+def _tell_offset(
+    shape: tuple[int, ...], middle: NDArray[np.float64], centre: Centre, done: list[str], notes: list[str]
+) -> None:
+    """Say how far the centre was from the middle: of even sizes, either voxel in the middle or the point between."""
+    if centre == "none":
+        return
+    sizes = np.array(shape)
+    middles = np.stack([(sizes - 1) / 2, sizes // 2, (sizes - 1) // 2])
+    nearest = np.abs(middle - middles).argmin(axis=0)
+    off = middle - np.take_along_axis(middles, nearest[None], axis=0)[0]
+    told = f"({', '.join(f'{o:+.1f}' for o in off.round(1) + 0.0)}) voxels (z y x) off the middle"
+    if np.abs(off).max() >= TOLD_SHIFT:
+        done.append(f"centred: its {centre} was {told}")
+    if np.abs(off).max() > OFF_CENTRE:
+        notes.append(f"its {centre} was {told}: it was moved there, see --psf-centre")
 
 
 def _tell_loss(

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from microdeconv import machine, planning
+from microdeconv.cli.run import run
 from microdeconv.io.tiff import open_stack
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 
@@ -40,6 +42,7 @@ def test_run_with_a_psf_and_all_outputs(program, cells):
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert lines[-1]["event"] == "exit"
     assert lines[-1]["code"] == 0
+    assert sum("PSF from psf.tif" in line.get("message", "") for line in lines) == 2
     before, after = open_stack(cells / "cells.tif"), open_stack(cells / "cells_decon.tif")
     assert after.header.axes == before.header.axes
     assert after.header.dtype == before.header.dtype
@@ -86,6 +89,15 @@ def test_what_is_missing_is_asked_for_at_once(program, cells):
     assert done.returncode == 0, done.stderr
 
 
+def test_threads_are_set_before_the_psf_is_computed(cells, monkeypatch):
+    order = []
+    monkeypatch.setattr(machine, "prepare", lambda taken: order.append(taken.threads))
+    real = planning.plan
+    monkeypatch.setattr(planning, "plan", lambda request: order.append("plan") or real(request))
+    run([cells / "cells.tif"], dry_run=True, given={"psf": str(cells / "psf.tif"), "threads": "1"})
+    assert order == [1, "plan"]
+
+
 def test_identity_is_bit_for_bit_through_tiles(program, cells):
     done = program("run", "cells.tif", "-m", "identity", "--tile", 16)
     assert done.returncode == 0, done.stderr
@@ -107,6 +119,30 @@ def test_settings_are_saved_and_used_again(program, cells):
     record = json.loads((cells / "again.json").read_text(encoding="utf-8"))
     assert {c["sources"]["iterations"] for c in record["channels"]} == {"given"}
     assert record["options"]["background"][1].startswith("config")
+
+
+def test_settings_of_some_channels_stay_with_them(program, cells):
+    """Chosen for channels 1 and 2 of three, from another folder, they serve the same channels again."""
+    pixels = tifffile.imread(cells / "cells.tif")
+    three = np.stack([pixels[:, 1] // 2, pixels[:, 0], pixels[:, 1] + 50], axis=1)
+    tifffile.imwrite(cells / "three.tif", three, imagej=True, metadata={"axes": "ZCYX"})
+    words = ("three.tif", "-m", "rl-tv", "--channel", "1,2", "--record")
+    done = program(
+        "run", *words, "--psf", "psf.tif", "--save-settings", "sub/exp.toml", "--parents", "--max-iterations", 8
+    )
+    assert done.returncode == 0, done.stderr
+    saved = tomllib.loads((cells / "sub" / "exp.toml").read_text(encoding="utf-8"))
+    first = json.loads((cells / "three_decon.json").read_text(encoding="utf-8"))["channels"]
+    assert saved["psf"] == str((cells / "psf.tif").resolve())
+    for key in ("background", "offset", "gain", "iterations"):
+        assert saved[key] == ["auto", *(c[key] for c in first)]
+    assert saved["regularisation"] == ["auto", *(c["parameters"]["regularisation"] for c in first)]
+    done = program("run", *words, "--config", "sub/exp.toml", "-o", "again.tif")
+    assert done.returncode == 0, done.stderr
+    again = json.loads((cells / "again.json").read_text(encoding="utf-8"))["channels"]
+    for key in ("channel", "background", "offset", "gain", "iterations", "parameters"):
+        assert [c[key] for c in again] == [c[key] for c in first]
+    np.testing.assert_array_equal(tifffile.imread(cells / "again.tif"), tifffile.imread(cells / "three_decon.tif"))
 
 
 def test_line_beats_environment_beats_config_and_config_show_says_so(program, tmp_path):

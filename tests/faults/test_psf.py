@@ -88,6 +88,9 @@ def test_d7_off_centre() -> None:
     assert "centred: its peak was (" in psf.source
     assert "0.0, +3.0, +5.0) voxels" in psf.source
     assert offset(psf.pixels) < 0.05
+    assert any("0.0, +3.0, +5.0) voxels (z y x) off the middle: it was moved there" in note for note in psf.notes)
+    for quiet in (ready(rolled, None, FIELD, centre="none"), ready(GOOD, None, FIELD), ready(GOOD[:-1], None, FIELD)):
+        assert not any("off the middle" in note for note in quiet.notes)
 
 
 def test_d8_dimensions() -> None:
@@ -100,6 +103,20 @@ def test_d8_dimensions() -> None:
 def test_d9_voxel_size_in_another_unit() -> None:
     with pytest.raises(DataError, match=r"0\.3 x 100 x 100 µm and the stack's of 0\.3 x 0\.1 x 0\.1 µm"):
         ready(GOOD, Zyx(0.3, 100, 100), FIELD, VOXEL)
+
+
+@pytest.mark.parametrize(
+    ("own", "stack", "words"),
+    [
+        (VOXEL, None, "the stack's are not known"),
+        (VOXEL, Zyx(float("nan"), 0.1, 0.1), "the stack's are not known"),
+        (None, VOXEL, "its voxel size is not known: taken to be the stack's 0.3 x 0.1 x 0.1 µm"),
+    ],
+)
+def test_d9_voxel_size_of_one_alone(own: Zyx | None, stack: Zyx | None, words: str) -> None:
+    notes = [note for note in ready(GOOD, own, FIELD, stack).notes if "--voxel" in note]
+    assert len(notes) == 1
+    assert words in notes[0]
 
 
 def test_d9_voxel_size() -> None:

@@ -186,10 +186,10 @@ def test_one_channel_of_several_is_picked(tmp_path: Path) -> None:
     ("name", "field", "words"),
     [
         ("actin-dapi-2d-gt/PSF.tif", (1, 480, 480), ()),
-        ("asymmetric-psf-3d/psf.tif", (160, 160, 160), ("background", "border", "319 would serve")),
+        ("asymmetric-psf-3d/psf.tif", (160, 160, 160), ("background", "border", "319 would serve", "see --voxel")),
         ("bars-3d-gt/psf.tif", (32, 64, 64), ("63 would serve",)),
         ("bead-widefield-3d/psf.tif", (64, 64, 64), ("127 would serve",)),
-        ("redcells-lattice/psf.tif", (150, 95, 110), ("its peak was (-2.8, +10.5, +0.5)",)),
+        ("redcells-lattice/psf.tif", (150, 95, 110), ("its peak was (-2.8, +10.0, +0.0)", "see --voxel")),
         ("sphere-tubes-3d/psf.tif", (64, 64, 64), ()),
         ("reference-psfs/sdeconv_gibson_lanni_128x128x18.tif", (18, 128, 128), ("35 would serve",)),
     ],

@@ -1,0 +1,294 @@
+"""The plan of one stack: headers are read, what cannot work is refused, the PSFs are made; no voxel is read."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from microdeconv.engine import BASE_MEMORY, DELTA, Cut, plan_cut
+from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, UsageError
+from microdeconv.io.atomic import check_output
+from microdeconv.io.selection import Selection, pick
+from microdeconv.io.tiff import natural_name, open_stack, read_header
+from microdeconv.io.writer import container_for
+from microdeconv.machine import Machine, MachineOptions, machine_for
+from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
+from microdeconv.options import Sourced, build, for_channel, layered, options_of
+from microdeconv.problem import Method
+from microdeconv.psf.compute import auto_shape, compute_psf
+from microdeconv.psf.file import load_psf
+from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
+from microdeconv.stack import Header, Psf, Stack
+
+DIFFERENT = 0.05  # between the file and the line, beyond which it is said
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    """One channel: its optics with the source of each value, its PSF and its tiles."""
+
+    number: int
+    optics: Optics
+    sources: Mapping[str, Sourced]
+    psf: Psf
+    cut: Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Every file that a run writes: the result, its preview, its record, the settings saved."""
+
+    result: Path
+    preview: Path | None
+    record: Path | None
+    settings: Path | None
+
+    def paths(self) -> tuple[Path, ...]:
+        """Those that are wanted."""
+        return tuple(p for p in (self.result, self.preview, self.record, self.settings) if p is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that will be done, settled before the first voxel is read."""
+
+    request: Request
+    stack: Stack
+    method: Method
+    parameters: Any
+    values: Mapping[str, Sourced]
+    machine: Machine
+    channels: tuple[ChannelPlan, ...]
+    times: tuple[int, ...]
+    outputs: Outputs
+    header_out: Header
+    memory: int
+    notes: tuple[str, ...] = ()
+
+    def group(self, kind: type) -> Any:
+        """One group of options."""
+        return build(kind, self.values)
+
+
+def plan(request: Request) -> Plan:
+    """Settle all that can be settled without the pixels; refuse here whatever cannot work.
+
+    Raises
+    ------
+    MicrodeconvError
+        Of the kind that fits.
+    """
+    values = request.values()
+    method, parameters = method_of(values)
+    selection: Selection = build(Selection, values)
+    stack = open_stack(request.input, selection)
+    header = stack.header
+    channels, times = _picked(header, selection)
+    options: OutputOptions = build(OutputOptions, values)
+    machine = machine_for(build(MachineOptions, values))
+    outputs = _outputs(request, options, header)
+    header_out, notes = _header_out(header, len(channels), len(times), channels, options, method)
+    voxels = math.prod(header.volume_shape)
+    result = 8 if method.keeps_counts else 4
+    held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
+    _check_files(request, values["psf"].value, outputs, options, header_out.n_bytes)
+    notes += refuse_surplus(values, header.size("C"))
+    settled = [_optics_of(header, number, request) for number in channels]
+    _refuse_idle_optics([(optics, sources) for optics, sources, _ in settled])
+    planned = []
+    for number, (optics, sources, said) in zip(channels, settled, strict=True):
+        notes += said
+        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number, machine)
+        notes += [f"PSF: {n}" for n in psf.notes] + _psf_notes(psf, optics) + _sampling_notes(optics, header)
+        cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
+        planned.append(ChannelPlan(number, optics, sources, psf, cut))
+    notes += _shared_notes(planned, values)
+    memory = BASE_MEMORY + held + max(c.cut.tile_bytes for c in planned)
+    return Plan(
+        request, stack, method, parameters, values, machine, tuple(planned), tuple(times), outputs, header_out, memory,
+        tuple(dict.fromkeys((*header.notes, *notes))),
+    )  # fmt: skip
+
+
+def _picked(header: Header, selection: Selection) -> tuple[list[int], list[int]]:
+    picked = []
+    for axis, wanted, flag in (("C", selection.channel, "--channel"), ("T", selection.time, "--time")):
+        try:
+            picked.append(pick(wanted, header.size(axis)))
+        except ValueError as reason:
+            raise UsageError(f"{flag}: {reason}", f"{header.path} has {header.describe()}, counted from 0") from None
+    return picked[0], picked[1]
+
+
+def refuse_shared_outputs(requests: Sequence[Request]) -> None:
+    """Refuse requests of which one would write over what another wrote.
+
+    Raises
+    ------
+    CannotCreateError
+        Naming both inputs and the output.
+    """
+    stems = Counter(natural_name(request.input) for request in requests)
+    makers: dict[Path, Path] = {}
+    for request in requests:
+        if stems[natural_name(request.input)] == 1:  # no need to open it: its outputs have names of their own
+            continue
+        values = request.values()
+        try:
+            header = read_header(request.input, build(Selection, values))
+        except MicrodeconvError:  # told when its turn comes
+            continue
+        for path in _outputs(request, build(OutputOptions, values), header).paths():
+            maker = makers.setdefault(path.resolve(), request.input)
+            if maker is not request.input:
+                raise CannotCreateError(
+                    f"{path}: would be written for both {maker} and {request.input}", "run them apart, each with -o"
+                )
+
+
+def _check_files(request: Request, psf: Path | None, outputs: Outputs, options: OutputOptions, needed: int) -> None:
+    """Refuse an image for its own PSF, and an output that cannot be written or is an input or another output."""
+    if psf is not None and psf.exists() and request.input.exists() and psf.samefile(request.input):
+        raise DataError(f"{psf}: is the image itself, not its PSF", "give the file of the PSF, or leave --psf out")
+    inputs = [request.input, *request.kept, *([] if psf is None else [psf])]
+    taken = set[Path]()
+    for path in outputs.paths():
+        size = needed if path == outputs.result else 0
+        check_output(path, inputs, overwrite=options.overwrite, parents=options.parents, needed=size)
+        if path.resolve() in taken:
+            raise CannotCreateError(f"{path}: is the name of two outputs", "give another name")
+        taken.add(path.resolve())
+
+
+def _outputs(request: Request, options: OutputOptions, header: Header) -> Outputs:
+    result = _result_path(request, options, header)
+    beside = result.with_name(natural_name(result))
+    preview = Path(f"{beside}.png") if options.preview else None
+    record = Path(f"{beside}.json") if options.record else None
+    return Outputs(result, preview, record, request.settings)
+
+
+def _result_path(request: Request, options: OutputOptions, header: Header) -> Path:
+    ending = (
+        ".ome.tif"
+        if options.format == "ome-tiff" or (options.format == "same" and header.container == "ome")
+        else ".tif"
+    )
+    name = f"{natural_name(request.input)}_decon{ending}"
+    if request.output is None:
+        return (request.folder or request.input.parent) / name
+    if request.output.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"-o {request.output}: results are TIFF files", "end the name in .tif, or in / for a folder")
+    return request.output
+
+
+def _header_out(
+    header: Header, n_channels: int, n_times: int, channels: list[int], options: OutputOptions, method: Method
+) -> tuple[Header, list[str]]:
+    dtype = header.dtype if options.dtype == "same" else np.dtype(options.dtype)
+    sizes = {"C": n_channels, "T": n_times}
+    shape = tuple(sizes.get(a, n) for a, n in zip(header.axes, header.shape, strict=True))
+    extras = header.extras
+    if not method.keeps_counts:  # how to show the old intensities
+        extras = {k: v for k, v in extras.items() if k not in ("min", "max", "Ranges")}
+    out = replace(
+        header, shape=shape, dtype=dtype, channels=tuple(header.channels[c] for c in channels), extras=extras, notes=()
+    )
+    wanted = {"tiff": "imagej" if header.container == "ome" else "same"}.get(options.format, options.format)
+    if wanted == "imagej":
+        out = replace(out, container="imagej", extras={})
+    container, note = container_for(out, wanted, dtype)
+    return replace(out, container=container), [note] if note else []
+
+
+def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, dict[str, Sourced], list[str]]:
+    """Optics of a channel: the file's, below what was said; differences are told."""
+    own = header.channels[number].optics
+    from_file = {o.key: getattr(own, o.field) for o in options_of(Optics)}
+    asked = layered(options_of(Optics), [("the file", from_file), *request.layers])
+    found = {key: Sourced(for_channel(value, number), source) for key, (value, source) in asked.items()}
+    notes = []
+    for one in options_of(Optics):
+        told, used = from_file[one.key], found[one.key]
+        if isinstance(told, float) and used.source != "the file" and abs(told - float(used.value)) > DIFFERENT * told:
+            notes.append(f"--{one.flag} {used.value:g} ({used.source}), where the file says {told:g}")
+    return build(Optics, found), found, notes
+
+
+def _refuse_idle_optics(settled: list[tuple[Optics, dict[str, Sourced]]]) -> None:
+    """Refuse a pinhole or a sheet that was typed where no channel's modality has one."""
+    for key in idle(settled[0][0]):
+        if settled[0][1][key].source == LINE and all(key in idle(optics) for optics, _ in settled):
+            modality = settled[0][0].modality or "widefield"
+            raise UsageError(f"--{key} does not apply to {modality} microscopes", "leave it out, or give --modality")
+
+
+def _psf_for(
+    request: Request,
+    values: Mapping[str, Sourced],
+    optics: Optics,
+    header: Header,
+    number: int,
+    machine: Machine,
+) -> Psf:
+    """The PSF of a channel: its own in a file of as many channels, else the file's only one, else computed."""
+    options: PsfOptions = build(PsfOptions, values)
+    voxel = header.voxel_um
+    if options.psf is not None:
+        one_each = header.size("C") > 1 and read_header(options.psf).size("C") == header.size("C")
+        return load_psf(
+            options.psf, voxel, header.volume_shape, channel=number if one_each else None,
+            centre=options.psf_centre, background=options.psf_background == "subtract",
+        )  # fmt: skip
+    lacking = header.lacking(optics)
+    if lacking or voxel is None:
+        raise DataError(
+            f"{request.input}: the optics are not all known", f"give {' '.join(lacking)}, or a PSF with --psf"
+        )
+    shape = auto_shape(optics, voxel, header.volume_shape)
+    model: Model = build(Model, values)
+    device = "cpu" if machine.device == "mps" else machine.device  # mps has no float64
+    return compute_psf(optics, voxel, shape, model.settled(optics.na or 0.0), device=device)
+
+
+def _psf_notes(psf: Psf, optics: Optics) -> list[str]:
+    """Warn of a PSF whose own optics are not the channel's."""
+    if psf.optics is None:
+        return []
+    notes = []
+    for one in options_of(Optics):
+        own, wanted = getattr(psf.optics, one.field), getattr(optics, one.field)
+        if isinstance(own, float) and isinstance(wanted, float) and abs(own - wanted) > DIFFERENT * wanted:
+            notes.append(f"the PSF was made for --{one.flag} {own:g}, the channel has {wanted:g}")
+    return notes
+
+
+def _shared_notes(planned: Sequence[ChannelPlan], values: Mapping[str, Sourced]) -> list[str]:
+    """Tell of a wavelength that was said once and serves the computed PSFs of several channels."""
+    if len(planned) == 1 or values["psf"].value is not None:
+        return []
+    notes = []
+    for key in ("emission", "excitation"):
+        for (value, source), n in Counter(channel.sources[key] for channel in planned).items():
+            if n > 1 and value is not None and source != "the file":
+                notes.append(f"--{key} {value:g} serves {n} channels: --{key} A,B,… gives each its own")
+    return notes
+
+
+def _sampling_notes(optics: Optics, header: Header) -> list[str]:
+    """Warn of voxels too large for the optics, with the size that would do."""
+    if header.voxel_um is None or missing(optics):
+        return []
+    axial, lateral = nyquist_um(optics)
+    notes = []
+    if header.voxel_um.x > 1.3 * lateral:
+        notes.append(f"pixels of {header.voxel_um.x:g} µm are coarse for these optics: Nyquist asks for {lateral:.3f}")
+    if header.size("Z") > 1 and header.voxel_um.z > 1.5 * axial:
+        notes.append(f"z steps of {header.voxel_um.z:g} µm are coarse for these optics: Nyquist asks for {axial:.2f}")
+    return notes
