@@ -100,6 +100,11 @@ def run(
 
 def _begin(requests: list[Request]) -> None:
     """Refuse what concerns all requests; set the threads, which the planning's PSFs are computed with too."""
+    from microdeconv.io.selection import Selection
+    from microdeconv.io.tiff import open_stack
+
+    if len(requests) == 1:  # a bad file is told at once, before torch is awake
+        open_stack(requests[0].input, build(Selection, requests[0].values()))
     from microdeconv.machine import MachineOptions, machine_for, prepare
     from microdeconv.planning import refuse_shared_outputs
 
@@ -134,8 +139,7 @@ def plan_lines(todo: Plan) -> list[str]:
     """The plan in words, for a person."""
     header = todo.stack.header
     lines = [f"{header.path}: {header.describe()}, {todo.method.name} on {todo.machine.device}"]
-    size = "unknown" if header.voxel_um is None else " x ".join(f"{v:g}" for v in header.voxel_um) + " µm (z y x)"
-    lines.append(f"  voxel {size}")
+    lines.append(f"  voxel {header.describe_voxel()}")
     for channel in todo.channels:
         name = header.channels[channel.number].name or ""
         lines.append(f"  channel {channel.number} {name}".rstrip())
