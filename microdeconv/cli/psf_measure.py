@@ -64,7 +64,8 @@ GROUPS = (BeadOptions, Optics, Model, Selection)
 def measure(
     inputs: Annotated[list[Path], typer.Argument(metavar="BEADS.tif...", help="TIFF stacks of beads.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="PSF.tif", help="Where to write the PSF.", rich_help_panel="Output")
+        Path,
+        typer.Option("-o", "--output", metavar="PSF.tif", help="Where to write the PSF.", rich_help_panel="Output"),
     ],
     page: Annotated[
         bool, typer.Option("--page/--no-page", help="Write a page about it too (HTML).", rich_help_panel="Output")
@@ -99,6 +100,7 @@ def measure(
     found = measure_psf(stacks, voxel, bead_um, optics)
     theory = _theory(optics, found, values)
     notes = [*found.psf.notes, *_against(theory, found, bead_um)]
+    assumed = [f"theory: {note}" for note in theory.notes] if theory else []
     write_psf(output, found.psf, overwrite=overwrite)
     write_table(table, _rows(found), overwrite=overwrite)
     if page:
@@ -108,10 +110,17 @@ def measure(
             "Voxel": " × ".join(f"{v:.4g}" for v in voxel if math.isfinite(v)) + " µm (z y x)",
             "Optics": ", ".join(f"{f.name} {v}" for f in fields(optics) if (v := getattr(optics, f.name)) is not None),
         }  # fmt: skip
-        write_page(report, found.psf, facts, found.fwhm_um, _rows(found), theory, notes, overwrite=overwrite)
+        write_page(
+            report, found.psf, facts, found.fwhm_um, _rows(found), theory, [*notes, *assumed], overwrite=overwrite
+        )
     for note in notes:
         terminal.say(note, "warning")
-    terminal.say(f"{found.used} beads used" + (f", refused: {told(found.refused)}" if found.refused else ""))
+    for note in assumed:
+        terminal.say(note)
+    terminal.say(
+        f"{found.used} bead{'s' * (found.used != 1)} used"
+        + (f", refused: {told(found.refused)}" if found.refused else "")
+    )
     terminal.say(f"FWHM {_in_words(found.fwhm_um)}" + (f"; in theory {_in_words(theory.fwhm_um)}" if theory else ""))
     terminal.say(f"{output}: {' x '.join(map(str, found.psf.pixels.shape))}, {found.psf.source}")
 
@@ -127,9 +136,7 @@ def _kept(own: Optics, values: dict[str, Sourced]) -> dict[str, Sourced]:
     return {k: Sourced(v, "file") for k, v in known.items() if v is not None and values[k].value is None}
 
 
-def _read(
-    paths: list[Path], selection: Selection, terminal: Terminal
-) -> tuple[dict[str, NDArray[Any]], Zyx, Optics]:
+def _read(paths: list[Path], selection: Selection, terminal: Terminal) -> tuple[dict[str, NDArray[Any]], Zyx, Optics]:
     """Read one channel and time point of each file, their voxel size, and the first one's optics."""
     from microdeconv.io.pixels import check_pixels
     from microdeconv.io.selection import pick
@@ -189,7 +196,6 @@ def _against(theory: Theory | None, found: Measured, bead_um: float | None) -> l
     """Say where theory and measurement are far apart."""
     if theory is None:
         return []
-    notes = [f"theory: {note}" for note in theory.notes]
     far = [
         f"{axis} {seen / due:.1f}"
         for axis, seen, due in zip("zyx", found.fwhm_um, theory.fwhm_um, strict=True)
@@ -197,8 +203,8 @@ def _against(theory: Theory | None, found: Measured, bead_um: float | None) -> l
     ]
     if far:
         hint = "" if bead_um else ", and are the beads small? --bead-diameter"
-        notes.append(f"times as wide as in theory: {', '.join(far)}: are optics and voxel size right{hint}")
-    return notes
+        return [f"times as wide as in theory: {', '.join(far)}: are optics and voxel size right{hint}"]
+    return []
 
 
 def _rows(found: Measured) -> list[dict[str, Any]]:

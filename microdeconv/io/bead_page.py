@@ -88,6 +88,8 @@ def write_page(
         To be set beside it, if the optics are known.
     notes
         Warnings.
+    overwrite
+        Whether an existing page may be replaced.
 
     Raises
     ------
@@ -150,11 +152,11 @@ def _sections(name: str, pixels: NDArray[Any], voxel: Zyx | None) -> str:
             if scale != "linear":
                 level = 1 + np.log10(np.maximum(level, 10.0**-DECADES)) / DECADES
             height, width = (round(PANEL * n * v / longest) for n, v in zip(plane.shape, (tall, wide), strict=True))
-            alt = f"{label} section of the PSF {name}, {scale}, {plane.shape[1] * wide:.3g} × {plane.shape[0] * tall:.3g} µm"
+            extent = f"{plane.shape[1] * wide:.3g} × {plane.shape[0] * tall:.3g} µm"
+            alt = f"{label} section of the PSF {name}, {scale}, {extent}"
             figures.append(
                 f'<figure><img alt="{alt}" width={max(width, 1)} height={max(height, 1)} src="{_png(level)}">'
-                f"<figcaption>{label}, {name}, {scale}; {plane.shape[1] * wide:.3g} × {plane.shape[0] * tall:.3g} µm"
-                "</figcaption></figure>"
+                f"<figcaption>{label}, {name}, {scale}; {extent}</figcaption></figure>"
             )
     return f"<div class=row>{''.join(figures)}</div>"
 

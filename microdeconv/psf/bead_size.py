@@ -75,7 +75,8 @@ def without_bead(picture: Volume, error: Volume, diameter_um: float, voxel_um: Z
     def spread(light: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(irfftn(rfftn(light) * transfer, sizes))  # even: its own adjoint
 
-    for step in range(MOST_STEPS):
+    step = 0
+    for step in range(MOST_STEPS):  # noqa: B007 - how many it took is told
         model = spread(found)[inner]
         left = float(np.mean(np.square(seen - model)[bright]))
         if left <= allowed or left > (1 - GAIN) * last:

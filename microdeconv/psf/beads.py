@@ -23,7 +23,11 @@ APART = 3.0  # widths between beads, along z and across
 CLUMP = 1.6  # times as wide as the others: several beads, or dirt
 FULL_SCALE = tuple(2**bits - 1 for bits in (8, 10, 11, 12, 14, 16))
 CLIPPED, LEVELLED = 2, 6  # voxels at the camera's full scale, at the stack's greatest value
-GHOSTS = ((1.0, 0.6), (APART, 0.25), (20.0, 0.05))  # nearer (widths, across) to a brighter spot, and less than its share
+GHOSTS = (
+    (1.0, 0.6),
+    (APART, 0.25),
+    (20.0, 0.05),
+)  # nearer (widths, across) to a brighter spot, and less than its share
 
 SATURATED, BORDER, CLOSE, WIDE = "saturated", "at the border", "too close to another", "wider than the others"
 

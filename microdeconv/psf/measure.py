@@ -147,9 +147,7 @@ def measure_psf(
     volumes = list(fields.values())
     half = _window(places, list(founds.values()), volumes, width)
     patches = [_patch(volumes[p.field], p.spot, list(founds.values())[p.field].spots, half, width) for p in places]
-    core = tuple(
-        slice(h - c, h + c + 1) for h, c in zip(half, _half_core(width, half), strict=True)
-    )
+    core = tuple(slice(h - c, h + c + 1) for h, c in zip(half, _half_core(width, half), strict=True))
     mean, kept = _mean_of_like(patches, np.array([p.spot.height for p in places]), width, core)
     refused[UNLIKE] += len(patches) - len(kept)
     pixels = denoise(mean.pixels, mean.error, voxel_um.y / voxel_um.x)
@@ -197,10 +195,8 @@ def _half_core(width: Zyx, half: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(min(size, h) for size, h in zip(sizes, half, strict=True))
 
 
-def _window(
-    places: list[Place], founds: list[Found], volumes: list[NDArray[Any]], width: Zyx
-) -> tuple[int, int, int]:
-    """Half-widths (z, y, x): as far as light may reach, short of the nearest beads, and seen by a quarter of the beads."""
+def _window(places: list[Place], founds: list[Found], volumes: list[NDArray[Any]], width: Zyx) -> tuple[int, int, int]:
+    """Half-widths (z, y, x): as far as light may reach, short of the nearest beads, seen by a quarter of them."""
     nearest = []
     for one in places:
         others = np.array([s.place for s in founds[one.field].spots if s != one.spot], float).reshape(-1, 3)
@@ -209,18 +205,14 @@ def _window(
     apart = TO_NEIGHBOUR * float(np.median(nearest))
     across = max(width.y, width.x)
     reach = min(max(apart, LEAST_WIDE * across), WIDEST.x * across)
-    room = [
-        [min(at, n - 1 - at) for at, n in zip(p.spot.place, volumes[p.field].shape, strict=True)] for p in places
-    ]
+    room = [[min(at, n - 1 - at) for at, n in zip(p.spot.place, volumes[p.field].shape, strict=True)] for p in places]
     most = np.quantile(room, 0.75, axis=0, method="lower")
     deep = int(min(most[0], math.ceil(WIDEST.z * width.z))) if math.isfinite(width.z) else 0
     reach = min(reach, max(math.sqrt(MOST_VOXELS / (2 * deep + 1)) / 2, LEAST_WIDE * across))
     return deep, int(min(most[1], reach)), int(min(most[2], reach))
 
 
-def _patch(
-    volume: NDArray[Any], spot: Spot, spots: tuple[Spot, ...], half: tuple[int, int, int], width: Zyx
-) -> Patch:
+def _patch(volume: NDArray[Any], spot: Spot, spots: tuple[Spot, ...], half: tuple[int, int, int], width: Zyx) -> Patch:
     """Cut the window round a bead; what lies outside the field or in another bead is not seen."""
     start = [p - h for p, h in zip(spot.place, half, strict=True)]
     grid = np.ogrid[tuple(slice(s, s + 2 * h + 1) for s, h in zip(start, half, strict=True))]

@@ -120,7 +120,7 @@ def average(patches: list[Patch], heights: NDArray[np.float64], width: Zyx, core
         change, error = robust_mean(left, shares)
         mean = mean + change
         mean -= _floor(mean, error, width)
-        off = top_of(mean) - [n // 2 for n in mean.shape]
+        off = top_of(mean.astype(np.float64)) - [n // 2 for n in mean.shape]
         offsets += off
         mean = shifted(mean, -off)
         top = float(mean[tuple(n // 2 for n in mean.shape)])

@@ -58,7 +58,7 @@ def denoise(volume: Volume, error: Volume, ratio: float = 1.0) -> Volume:
 
 
 def non_negative(volume: Volume) -> Volume:
-    """Set negative values to zero and lower the positive ones round them as much: clipping alone adds light to tails."""
+    """Set negative values to zero and lower the positive ones round them as much: clipping alone adds light."""
     from scipy.ndimage import gaussian_filter
 
     clipped = np.maximum(volume, 0)
