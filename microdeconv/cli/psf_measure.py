@@ -164,8 +164,8 @@ def _read(paths: list[Path], selection: Selection, terminal: Terminal) -> tuple[
         volume, notes = check_pixels(stack.read(*places), selection, path)
         for note in (*header.notes, *notes):
             terminal.say(f"{path}: {note}", "warning")
-        if stacks and volume.shape[0] > 1 and next(iter(stacks.values())).shape[0] == 1:
-            raise DataError(f"{path}: a 3-D stack beside a single plane", "measure them apart")
+        if any((volume.shape[0] == 1) != (other.shape[0] == 1) for other in stacks.values()):
+            raise DataError(f"{path}: a stack and a single plane give no common PSF", "measure them apart")
         name = path.name if path.name not in stacks else str(path)
         if not stacks:
             optics = header.channels[places[1]].optics

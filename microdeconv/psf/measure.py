@@ -13,7 +13,8 @@ from microdeconv.errors import DataError
 from microdeconv.psf.bead_size import without_bead
 from microdeconv.psf.beads import APART, CORE, Found, Spot, find_beads
 from microdeconv.psf.extent import support
-from microdeconv.psf.register import Mean, Patch, average, stretches
+from microdeconv.psf.neighbours import without_neighbours
+from microdeconv.psf.register import Mean, Patch, average, shifted, stretches
 from microdeconv.psf.tails import denoise, non_negative
 from microdeconv.psf.widths import fwhm
 from microdeconv.stack import Psf, Zyx
@@ -148,9 +149,15 @@ def measure_psf(
     half = _window(places, list(founds.values()), volumes, width)
     patches = [_patch(volumes[p.field], p.spot, list(founds.values())[p.field].spots, half, width) for p in places]
     core = tuple(slice(h - c, h + c + 1) for h, c in zip(half, _half_core(width, half), strict=True))
-    mean, kept = _mean_of_like(patches, np.array([p.spot.height for p in places]), width, core)
+    heights, ratio = np.array([p.spot.height for p in places]), voxel_um.y / voxel_um.x
+    mean = average(patches, heights, width, core)
+    kept = _alike(mean)
+    if sum(len(found.spots) for found in founds.values()) > 1:  # once more, without the light of the others
+        light = non_negative(denoise(mean.pixels, mean.error, ratio))
+        patches = _apart(patches, places, list(founds.values()), volumes, mean, light)
+        mean = _with(mean, kept, average([patches[i] for i in kept], heights[kept], width, core))
     refused[UNLIKE] += len(patches) - len(kept)
-    pixels = denoise(mean.pixels, mean.error, voxel_um.y / voxel_um.x)
+    pixels = denoise(mean.pixels, mean.error, ratio)
     seen = _in_um(fwhm(pixels, half), voxel_um)
     source = f"measured from {len(kept)} bead{'s' * (len(kept) != 1)}"
     if bead_um:
@@ -230,23 +237,37 @@ def _patch(volume: NDArray[Any], spot: Spot, spots: tuple[Spot, ...], half: tupl
     return Patch(np.where(seen, volume[inside], 0).astype(np.float32), seen)
 
 
-def _mean_of_like(
-    patches: list[Patch], heights: NDArray[np.float64], width: Zyx, core: tuple[slice, ...]
-) -> tuple[Mean, list[int]]:
-    """Average; drop the beads that the mean does not explain as well as the others; average the rest anew."""
-    kept = list(range(len(patches)))
-    mean = average(patches, heights, width, core)
-    if len(patches) < 3:
-        return mean, kept
+def _alike(mean: Mean) -> list[int]:
+    """The beads that the mean explains as well as the others."""
+    number = len(mean.heights)
+    if number < 3:
+        return list(range(number))
     unlike = (1 - mean.alike**2) * np.minimum(1, mean.heights / np.median(mean.heights))  # the dim are noisier
     limit = min(max(MISFIT * float(np.median(unlike)), ALWAYS_LIKE), NEVER_LIKE)
-    kept = [i for i in kept if unlike[i] <= limit] or [int(np.argmin(unlike))]
-    if len(kept) < len(patches):
-        best = average([patches[i] for i in kept], heights[kept], width, core)
-        for name in ("offsets", "heights", "backgrounds", "alike"):
-            getattr(mean, name)[kept] = getattr(best, name)
-        mean = mean._replace(pixels=best.pixels, error=best.error)
-    return mean, kept
+    return [i for i in range(number) if unlike[i] <= limit] or [int(np.argmin(unlike))]
+
+
+def _with(mean: Mean, kept: list[int], better: Mean) -> Mean:
+    """The better mean of the kept beads; the others keep what was found of them before."""
+    for name in ("offsets", "heights", "backgrounds", "alike"):
+        getattr(mean, name)[kept] = getattr(better, name)
+    return mean._replace(pixels=better.pixels, error=better.error)
+
+
+def _apart(
+    patches: list[Patch], places: list[Place], founds: list[Found], volumes: list[NDArray[Any]], mean: Mean, light: Any
+) -> list[Patch]:
+    """The windows without the light of other beads."""
+    cleaned = list(patches)
+    for number, (found, volume) in enumerate(zip(founds, volumes, strict=True)):
+        here = [i for i, place in enumerate(places) if place.field == number]
+        if here and len(found.spots) > 1:
+            fits = {places[i].spot.place: (mean.offsets[i], float(mean.heights[i])) for i in here}
+            own = [places[i].spot for i in here]
+            parts = without_neighbours([patches[i] for i in here], own, found.spots, volume.shape, light, fits)
+            for i, patch in zip(here, parts, strict=True):
+                cleaned[i] = patch
+    return cleaned
 
 
 def _middle(volume: NDArray[Any]) -> tuple[int, int, int]:
@@ -259,10 +280,9 @@ def _in_um(widths: Zyx, voxel_um: Zyx) -> Zyx:
 
 def _finished(pixels: NDArray[Any], voxel_um: Zyx, optics: Optics | None, source: str) -> tuple[Psf, float]:
     """Non-negative, cropped to where the light is, sum 1; and the share of light that the crop cost."""
-    whole = Psf(pixels, voxel_um, optics, source)
-    half = support(whole, KEPT)  # of both signs, lest noise hold light
-    inner = tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(pixels.shape, half, strict=True))
     light = non_negative(pixels)
+    half = support(Psf(light, voxel_um, optics, source), KEPT)
+    inner = tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(pixels.shape, half, strict=True))
     part = light[inner].astype(np.float64)
     kept = float(part.sum() / light.sum(dtype=np.float64))
     return Psf(np.asarray(part / part.sum(), np.float32), voxel_um, optics, source), 1 - kept
@@ -291,8 +311,6 @@ def _table(
     voxel_um: Zyx, core: tuple[slice, ...],
 ) -> tuple[Bead, ...]:  # fmt: skip
     """One row a bead."""
-    from microdeconv.psf.register import shifted
-
     rows = []
     for i, (place, patch) in enumerate(zip(places, patches, strict=True)):
         model = shifted(mean.pixels, mean.offsets[i])[core]
