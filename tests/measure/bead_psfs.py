@@ -8,11 +8,11 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "psf")]
 
-from bead_fields import bead_field, likeness
-from test_measure import CASES, SNR_20, truth
+from bead_fields import bead_field, likeness  # noqa: E402
+from test_measure import CASES, SNR_20, truth  # noqa: E402
 
-from microdeconv.psf.measure import measure_psf
-from microdeconv.psf.widths import fwhm
+from microdeconv.psf.measure import measure_psf  # noqa: E402
+from microdeconv.psf.widths import fwhm  # noqa: E402
 
 if __name__ == "__main__":
     bead_um = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
