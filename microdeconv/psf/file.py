@@ -229,10 +229,10 @@ def _middle_of(volume: NDArray[np.float64], centre: Centre) -> NDArray[np.float6
     if centre == "centroid":
         profiles = (volume.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3))
         return np.array([float(np.average(np.arange(p.size), weights=p)) for p in profiles])
-    return _top(volume)
+    return top_of(volume)
 
 
-def _top(volume: NDArray[np.float64]) -> NDArray[np.float64]:
+def top_of(volume: NDArray[np.float64]) -> NDArray[np.float64]:
     """Top of the quadric through the logarithms round the brightest voxel: a Gaussian's, slanted or not.
 
     Along a ridge that runs askew nothing tells the top: the nearest point of the ridge serves.
