@@ -92,7 +92,8 @@ def load_psf(
         pixels, header.voxel_um, field, voxel_um,
         centre=centre, background=background, name=str(path), source=source,
     )  # fmt: skip
-    return replace(psf, optics=_optics_of(record)) if record else psf
+    told = header.channels[channel or 0].optics
+    return replace(psf, optics=_optics_of(record) if record else told if told != Optics() else None)
 
 
 def ready(
@@ -155,15 +156,18 @@ def ready(
         volume = _without_background(volume, done)
     _check_lobes(volume, name, notes)
     middle = _middle_of(volume, centre)
+    off = None if centre == "none" else _off_middle(volume, middle)
     ratios = _ratios(volume.shape, own_voxel_um, voxel_um, name)
     if (ratios != 1).any():
         done.append(f"resampled from voxels of {_sizes(own_voxel_um)} to the stack's {_sizes(voxel_um)} (z y x)")
-    _tell_offset(volume, middle, centre, done)
+    if off and max(map(abs, off)) > 1:
+        done.append(f"centred: its {centre} was ({', '.join(f'{o:+.1f}' for o in off)}) voxels (z y x) off the middle")
     _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, name, notes)
     _tell_cut_off(volume, int((2 * field[0] - 1) * ratios[0]), notes)
     volume = _sampled(volume, middle, ratios, np.array(field) - 1)
     told = "".join(f", {what}" for what in done)
-    psf = Psf((volume / volume.sum()).astype(np.float32), voxel_um or own_voxel_um, None, source + told, tuple(notes))
+    pixels = (volume / volume.sum()).astype(np.float32)
+    psf = Psf(pixels, voxel_um or own_voxel_um, None, source + told, tuple(notes), off)
     return _without_dark_rims(psf)
 
 
@@ -271,10 +275,8 @@ def _sizes(voxel_um: Zyx | None) -> str:
     return " x ".join(f"{size:.4g}" for size in voxel_um or ()) + " µm"
 
 
-def _tell_offset(volume: NDArray[np.float64], middle: NDArray[np.float64], centre: Centre, done: list[str]) -> None:
-    off = middle - (np.array(volume.shape) - 1) / 2
-    if centre != "none" and np.abs(off).max() > 1:
-        done.append(f"centred: its {centre} was ({', '.join(f'{o:+.1f}' for o in off)}) voxels (z y x) off the middle")
+def _off_middle(volume: NDArray[np.float64], middle: NDArray[np.float64]) -> Zyx:
+    return Zyx(*(float(m) - (n - 1) / 2 for m, n in zip(middle, volume.shape, strict=True)))
 
 
 def _tell_loss(

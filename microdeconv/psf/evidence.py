@@ -1,0 +1,132 @@
+"""What an image says of its PSF: whether another one would foretell its counts better, and what no object explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from microdeconv.psf.check import Finding
+from microdeconv.psf.fit import Fit, Split, held_out_deviance, scaled, turned
+from microdeconv.stack import Psf, Zyx
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GAIN = 30.0  # of the deviance: another PSF that foretells unused counts so much better is nearer the truth
+UNFIT = 1.5  # residual chi-square from which the model is said not to fit
+PASSED = 0.003  # modulus of the OTF below which it lets nothing through
+EXCESS = 2.0  # power beyond the OTF over the noise's
+MODES = 200  # frequencies, at least, to tell that by
+SMOOTH = 2.0  # voxels: the residual map is averaged over a Gaussian of this standard deviation
+OTHERS = (
+    ("too wide", Zyx(0.75, 0.75, 0.75)),
+    ("too narrow", Zyx(1.33, 1.33, 1.33)),
+    ("too wide along z", Zyx(0.67, 1.0, 1.0)),
+    ("too narrow along z", Zyx(1.5, 1.0, 1.0)),
+)
+
+
+class Rival(NamedTuple):
+    """Another PSF: what is wrong with the given one if this one fits better, and what it is in words."""
+
+    fault: str
+    told: str
+    psf: Psf
+    turned: bool
+
+
+class Evidence(NamedTuple):
+    """What the image says: findings, and whether it speaks for a PSF that looks turned on its side."""
+
+    findings: tuple[Finding, ...]
+    clears: bool
+
+
+def check_fit(psf: Psf, split: Split) -> Evidence:
+    """Compare a PSF with wider, narrower and turned ones, and look for what it cannot explain.
+
+    Each PSF foretells counts that its deconvolution did not see (`fit.held_out_deviance`). Where another one does so
+    clearly better, the given one is wrong in that way; where none does, it is right or the image cannot tell. Where the
+    noise is not Poisson's, differences count for as much less as the best fit is worse than noise.
+
+    Parameters
+    ----------
+    psf
+        On the image's voxels.
+    split
+        From `fit.split_counts`, in photo-electrons.
+    """
+    own = held_out_deviance(split, psf)
+    rivals = [(rival, held_out_deviance(split, rival.psf)) for rival in _rivals(psf)]
+    unit = max(1.0, min([own.per_voxel, *(fit.per_voxel for _, fit in rivals)]))
+    gains = [(rival, (own.deviance - fit.deviance) / unit) for rival, fit in rivals]
+    turns = [gain for rival, gain in gains if rival.turned]
+    findings = (_fit(gains), _residual(split, own), _beyond(psf, split))
+    return Evidence(findings, bool(turns) and max(turns) < -GAIN)
+
+
+def _rivals(psf: Psf) -> Iterator[Rival]:
+    for fault, factors in OTHERS:
+        if psf.pixels.shape[0] > 1 or "z" not in fault:
+            told = f"one {factors.z:g} times as wide{fault.partition('narrow')[2] or fault.partition('wide')[2]}"
+            yield Rival(fault, told, scaled(psf, factors), turned=False)
+    for axes, other in turned(psf):
+        yield Rival("turned, its axes swapped", f"one with {axes} swapped", other, turned=True)
+
+
+def _fit(gains: list[tuple[Rival, float]]) -> Finding:
+    rival, gain = max(gains, key=lambda pair: pair[1])
+    if gain <= GAIN:
+        return Finding("fit", gain, "no wider, narrower or turned PSF foretells unused counts better")
+    text = f"{rival.told} foretells unused counts better, by {gain:.0f} of the deviance"
+    return Finding("fit", gain, text, f"the PSF is probably {rival.fault}: {text}")
+
+
+def _residual(split: Split, fit: Fit) -> Finding:
+    """Compare what was foretold with the held-out counts: their squares should be the noise's."""
+    squares = (split.held - fit.predicted).square_().div_(fit.predicted)
+    chi = float(squares.mean())
+    text = f"residual chi-square {chi:.2f} per voxel (noise alone: 1), {fit.steps} steps"
+    warning = f"PSF or noise model do not fit the image: residual chi-square {chi:.2f} per voxel, should be 1"
+    return Finding("residual", chi, text, warning if chi > UNFIT else "")
+
+
+def residual_map(split: Split, fit: Fit) -> NDArray[np.float32]:
+    """Local residual chi-square of held-out counts, float32 (z, y, x), averaged over a few voxels; 1 is noise."""
+    from scipy.ndimage import gaussian_filter
+
+    squares = (split.held - fit.predicted).square().div(fit.predicted).cpu().numpy()
+    widths = [SMOOTH if n > 1 else 0 for n in squares.shape]
+    return np.asarray(gaussian_filter(squares, widths), np.float32)
+
+
+def _beyond(psf: Psf, split: Split) -> Finding:
+    """Compare the image's power where the PSF lets nothing through with that of the noise, which is white.
+
+    A PSF that is too wide lets too little through: what the image holds beyond cannot come from the object.
+    """
+    import torch
+
+    from microdeconv.fft import power_spectrum
+
+    image = split.kept + split.held
+    shape = tuple(image.shape)
+    window = image.new_ones(())
+    for axis, n in enumerate(shape):
+        if n > 1:
+            along = torch.hann_window(n, periodic=False, device=image.device)
+            window = window * along.reshape([-1 if a == axis else 1 for a in range(3)])
+    floor = float((window.square() * image).sum())
+    power = power_spectrum((image - image.mean()) * window)
+    half = [min(k, n - 1 + n % 2) // 2 for k, n in zip(psf.pixels.shape, shape, strict=True)]
+    core = psf.pixels[tuple(slice(k // 2 - h, k // 2 + h + 1) for k, h in zip(psf.pixels.shape, half, strict=True))]
+    beyond = power_spectrum(torch.as_tensor(core, device=image.device), (shape[0], shape[1], shape[2])) < PASSED**2
+    modes = int(beyond.sum())
+    if modes < MODES:
+        return Finding("detail", float("nan"), "the PSF lets all frequencies through: nothing to tell by")
+    excess = float(power[beyond].mean()) / max(floor, 1e-30)
+    text = f"{excess:.2f} of the noise's power in the image where the PSF lets nothing through"
+    warning = f"the image holds detail that this PSF lets not through: {text}" if excess > EXCESS else ""
+    return Finding("detail", excess, text, warning)
