@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from microdeconv.cli import psf_check
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import UsageError
@@ -91,6 +92,7 @@ def add_to(app: typer.Typer) -> None:
     voxel = next(o for o in options_of(Selection) if o.key == "voxel")
     options = [o for kind in COMPUTED for o in options_of(kind)] + [voxel]
     group.command("compute")(with_options(compute, options))
+    psf_check.add_to(group)
 
     @group.callback()
     def _psf() -> None:

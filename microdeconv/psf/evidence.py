@@ -9,6 +9,7 @@ import numpy as np
 
 from microdeconv.psf.check import Finding
 from microdeconv.psf.fit import Fit, Split, held_out_deviance, scaled, turned
+from microdeconv.psf.widths import lopsided
 from microdeconv.stack import Psf, Zyx
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ GAIN = 30.0  # of the deviance: another PSF that foretells unused counts so much
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
 EXCESS = 2.0  # power beyond the OTF over the noise's
+ROUND = 0.92  # FWHM over FWHM in the plane
 MODES = 200  # frequencies, at least, to tell that by
 SMOOTH = 2.0  # voxels: the residual map is averaged over a Gaussian of this standard deviation
 OTHERS = (
@@ -72,8 +74,14 @@ def _rivals(psf: Psf) -> Iterator[Rival]:
         if psf.pixels.shape[0] > 1 or "z" not in fault:
             told = f"one {factors.z:g} times as wide{fault.partition('narrow')[2] or fault.partition('wide')[2]}"
             yield Rival(fault, told, scaled(psf, factors), turned=False)
-    for axes, other in turned(psf):
+    for axes, other in turned(psf) if _is_oval(psf) else ():
         yield Rival("turned, its axes swapped", f"one with {axes} swapped", other, turned=True)
+
+
+def _is_oval(psf: Psf) -> bool:
+    """Whether it is not quite round in the plane: only then may it lie on its side."""
+    lateral = lopsided(psf.pixels).lateral
+    return not ROUND <= lateral <= 1 / ROUND
 
 
 def _fit(gains: list[tuple[Rival, float]]) -> Finding:

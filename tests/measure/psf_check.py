@@ -24,17 +24,17 @@ SMOOTH = ("nuclei", "tissue", "filled")
 KINDS = ("filaments", "spots", "shells", "bars", "mixed", *SMOOTH)
 WATER = Optics(na=1.2, emission_nm=520, ri_immersion=1.333)
 CONFOCAL = Optics(na=1.2, emission_nm=520, ri_immersion=1.333, modality="confocal")
-FINE, FLAT = Zyx(0.12, 0.06, 0.06), Zyx(0.3, 0.06, 0.06)
+FINE, FLAT = Zyx(0.1, 0.06, 0.06), Zyx(0.3, 0.06, 0.06)
 
 
 def microscopes():
     """(name, PSF, voxel, optics or None, field)"""
     gaussian = Psf(gaussian_psf((2.5, 1.5, 1.5)), FINE, None, "Gaussian")
-    yield "Gaussian 3-D", gaussian, None, (20, 56, 56)
-    yield "confocal 3-D", compute_psf(CONFOCAL, FINE, (25, 31, 31)), CONFOCAL, (20, 56, 56)
-    yield "wide-field 3-D", compute_psf(WATER, FINE, (39, 61, 61)), None, (20, 56, 56)
-    yield "Gaussian 2-D", Psf(gaussian_psf((0, 2, 2)), FLAT, None, "Gaussian"), None, (1, 144, 144)
-    yield "wide-field 2-D", compute_psf(WATER, FLAT, (1, 61, 61)), WATER, (1, 144, 144)
+    yield "Gaussian 3-D", gaussian, None, (16, 48, 48)
+    yield "confocal 3-D", compute_psf(CONFOCAL, FINE, (25, 31, 31)), CONFOCAL, (16, 48, 48)
+    yield "wide-field 3-D", compute_psf(WATER, FINE, (31, 61, 61)), None, (16, 48, 48)
+    yield "Gaussian 2-D", Psf(gaussian_psf((0, 2, 2)), FLAT, None, "Gaussian"), None, (1, 128, 128)
+    yield "wide-field 2-D", compute_psf(WATER, FLAT, (1, 61, 61)), WATER, (1, 128, 128)
 
 
 def files(psf):
