@@ -209,7 +209,7 @@ def _same_optics(psf: Psf, optics: Optics) -> list[Finding]:
     found = []
     for one in options_of(Optics) if psf.optics else ():
         own, wanted = getattr(psf.optics, one.field), getattr(optics, one.field)
-        if isinstance(own, float) and isinstance(wanted, float):
+        if isinstance(own, int | float) and isinstance(wanted, int | float):
             other = abs(own - wanted) > DIFFERENT * wanted
             warning = f"the PSF was made for --{one.flag} {own:g}, the channel has {wanted:g}" if other else ""
             found.append(Finding(one.flag, own, f"PSF {own:g}, channel {wanted:g}", warning))

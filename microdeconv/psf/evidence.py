@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,28 +15,36 @@ from microdeconv.stack import Psf, Zyx
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GAIN = 30.0  # of the deviance: another PSF that foretells unused counts so much better is nearer the truth
+CLEAR = 10.0  # lost by every turned PSF: the image speaks for a PSF that looks turned
+GAIN = 15.0  # of the deviance: another PSF that foretells unused counts so much better is nearer the truth
+LEAN = 0.25  # share of what the opposite PSF loses, that one must gain at least
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
 EXCESS = 2.0  # power beyond the OTF over the noise's
 ROUND = 0.92  # FWHM over FWHM in the plane
 MODES = 200  # frequencies, at least, to tell that by
 SMOOTH = 2.0  # voxels: the residual map is averaged over a Gaussian of this standard deviation
-OTHERS = (
-    ("too wide", Zyx(0.75, 0.75, 0.75)),
-    ("too narrow", Zyx(1.33, 1.33, 1.33)),
-    ("too wide along z", Zyx(0.67, 1.0, 1.0)),
-    ("too narrow along z", Zyx(1.5, 1.0, 1.0)),
+SCALES = (  # what a wider or a narrower PSF would mean, and the factors: the two of a line are judged together
+    ("", Zyx(0.75, 0.75, 0.75), Zyx(1.33, 1.33, 1.33)),
+    (" along z", Zyx(0.67, 1.0, 1.0), Zyx(1.5, 1.0, 1.0)),
 )
 
 
 class Rival(NamedTuple):
-    """Another PSF: what is wrong with the given one if this one fits better, and what it is in words."""
+    """Another PSF: what is wrong with the given one if this one fits better, what it is, and how far it does.
+
+    Attributes
+    ----------
+    gain
+        How much less its deviance is.
+    enough
+        How much it must be, to be believed.
+    """
 
     fault: str
     told: str
-    psf: Psf
-    turned: bool
+    gain: float
+    enough: float
 
 
 class Evidence(NamedTuple):
@@ -61,21 +69,29 @@ def check_fit(psf: Psf, split: Split) -> Evidence:
         From `fit.split_counts`, in photo-electrons.
     """
     own = held_out_deviance(split, psf)
-    rivals = [(rival, held_out_deviance(split, rival.psf)) for rival in _rivals(psf)]
-    unit = max(1.0, min([own.per_voxel, *(fit.per_voxel for _, fit in rivals)]))
-    gains = [(rival, (own.deviance - fit.deviance) / unit) for rival, fit in rivals]
-    turns = [gain for rival, gain in gains if rival.turned]
-    findings = (_fit(gains), _residual(split, own), _beyond(psf, split))
-    return Evidence(findings, bool(turns) and max(turns) < -GAIN)
+    unit = max(1.0, own.per_voxel)
+
+    def gain(other: Psf) -> float:
+        return (own.deviance - held_out_deviance(split, other).deviance) / unit
+
+    turns = [
+        Rival("turned, its axes swapped", f"one with {axes} swapped", gain(other), GAIN)
+        for axes, other in (turned(psf) if _is_oval(psf) else ())
+    ]
+    rivals = [*_scaled_rivals(psf, gain), *turns]
+    findings = (_fit(rivals), _residual(split, own), _beyond(psf, split))
+    return Evidence(findings, bool(turns) and max(rival.gain for rival in turns) < -CLEAR)
 
 
-def _rivals(psf: Psf) -> Iterator[Rival]:
-    for fault, factors in OTHERS:
-        if psf.pixels.shape[0] > 1 or "z" not in fault:
-            told = f"one {factors.z:g} times as wide{fault.partition('narrow')[2] or fault.partition('wide')[2]}"
-            yield Rival(fault, told, scaled(psf, factors), turned=False)
-    for axes, other in turned(psf) if _is_oval(psf) else ():
-        yield Rival("turned, its axes swapped", f"one with {axes} swapped", other, turned=True)
+def _scaled_rivals(psf: Psf, gain: Callable[[Psf], float]) -> Iterator[Rival]:
+    """Narrower and wider PSFs. Fits that stop early favour one side a little: the other must not lose far more."""
+    for along, narrower, wider in SCALES:
+        if along and psf.pixels.shape[0] == 1:
+            continue
+        less, more = gain(scaled(psf, narrower)), gain(scaled(psf, wider))
+        told = f"one {{:g}} times as wide{along}"
+        yield Rival(f"too wide{along}", told.format(narrower.z), less, max(GAIN, -LEAN * more))
+        yield Rival(f"too narrow{along}", told.format(wider.z), more, max(GAIN, -LEAN * less))
 
 
 def _is_oval(psf: Psf) -> bool:
@@ -84,12 +100,12 @@ def _is_oval(psf: Psf) -> bool:
     return not ROUND <= lateral <= 1 / ROUND
 
 
-def _fit(gains: list[tuple[Rival, float]]) -> Finding:
-    rival, gain = max(gains, key=lambda pair: pair[1])
-    if gain <= GAIN:
-        return Finding("fit", gain, "no wider, narrower or turned PSF foretells unused counts better")
-    text = f"{rival.told} foretells unused counts better, by {gain:.0f} of the deviance"
-    return Finding("fit", gain, text, f"the PSF is probably {rival.fault}: {text}")
+def _fit(rivals: list[Rival]) -> Finding:
+    best = max(rivals, key=lambda rival: rival.gain / rival.enough)
+    if best.gain <= best.enough:
+        return Finding("fit", best.gain, "no wider, narrower or turned PSF foretells unused counts clearly better")
+    text = f"{best.told} foretells unused counts better, by {best.gain:.0f} of the deviance"
+    return Finding("fit", best.gain, text, f"the PSF is probably {best.fault}: {text}")
 
 
 def _residual(split: Split, fit: Fit) -> Finding:

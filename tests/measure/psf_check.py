@@ -30,9 +30,9 @@ FINE, FLAT = Zyx(0.1, 0.06, 0.06), Zyx(0.3, 0.06, 0.06)
 def microscopes():
     """(name, PSF, voxel, optics or None, field)"""
     gaussian = Psf(gaussian_psf((2.5, 1.5, 1.5)), FINE, None, "Gaussian")
-    yield "Gaussian 3-D", gaussian, None, (16, 48, 48)
-    yield "confocal 3-D", compute_psf(CONFOCAL, FINE, (25, 31, 31)), CONFOCAL, (16, 48, 48)
-    yield "wide-field 3-D", compute_psf(WATER, FINE, (31, 61, 61)), None, (16, 48, 48)
+    yield "Gaussian 3-D", gaussian, None, (18, 56, 56)
+    yield "confocal 3-D", compute_psf(CONFOCAL, FINE, (25, 31, 31)), CONFOCAL, (18, 56, 56)
+    yield "wide-field 3-D", compute_psf(WATER, FINE, (31, 61, 61)), None, (18, 56, 56)
     yield "Gaussian 2-D", Psf(gaussian_psf((0, 2, 2)), FLAT, None, "Gaussian"), None, (1, 128, 128)
     yield "wide-field 2-D", compute_psf(WATER, FLAT, (1, 61, 61)), WATER, (1, 128, 128)
 
@@ -78,7 +78,12 @@ def main():
         flagged = [one for one in found if one.warning]
         seconds.append(took)
         structure = "smooth" if kind in SMOOTH else "sharp"
-        for key in (f"{fault}", f"  {fault}, {microscope}", f" {fault}, {structure}", "all wrong" if wrong else "all right"):
+        for key in (
+            f"{fault}",
+            f"  {fault}, {microscope}",
+            f" {fault}, {structure}",
+            "all wrong" if wrong else "all right",
+        ):
             rates[key].append(bool(flagged))
         if given.verbose or wrong != bool(flagged):
             figures = " ".join(f"{one.name}{'!' if one.warning else ''} {one.value:.3g}" for one in found)
