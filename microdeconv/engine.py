@@ -28,7 +28,7 @@ from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
 MORE_HALO = 24  # voxels: steps carry a border's influence further than the PSF
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
-CHECKED = 80_000  # voxels, at most, on which a PSF is checked
+CHECKED = 60_000  # voxels, at most, on which a PSF is checked
 UNFIT = 1.5  # deviance of unused counts per voxel from which the model is said not to fit
 BASE_MEMORY = 300 * 10**6  # bytes of the interpreter and its libraries
 

@@ -15,18 +15,30 @@ from microdeconv.stack import Psf, Zyx
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CLEAR = 10.0  # lost by every turned PSF: the image speaks for a PSF that looks turned
-GAIN = 15.0  # of the deviance: another PSF that foretells unused counts so much better is nearer the truth
-LEAN = 0.25  # share of what the opposite PSF loses, that one must gain at least
+TURNED = 15.0  # gained in deviance, from which a PSF with axes swapped is believed
+CLEAR = 10.0  # lost by every such PSF: the image speaks for one that looks turned
+LEAN = 0.12  # share of what the opposite PSF loses, that one must gain besides
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
 EXCESS = 2.0  # power beyond the OTF over the noise's
 ROUND = 0.92  # FWHM over FWHM in the plane
 MODES = 200  # frequencies, at least, to tell that by
 SMOOTH = 2.0  # voxels: the residual map is averaged over a Gaussian of this standard deviation
-SCALES = (  # what a wider or a narrower PSF would mean, and the factors: the two of a line are judged together
-    ("", Zyx(0.75, 0.75, 0.75), Zyx(1.33, 1.33, 1.33)),
-    (" along z", Zyx(0.67, 1.0, 1.0), Zyx(1.5, 1.0, 1.0)),
+
+
+class Scale(NamedTuple):
+    """A narrower and a wider PSF, by factors, and what each must gain to be believed: `tests/measure/psf_check.py`."""
+
+    along: str
+    narrower: Zyx
+    if_narrower: float
+    wider: Zyx
+    if_wider: float
+
+
+SCALES = (
+    Scale("", Zyx(0.75, 0.75, 0.75), 40.0, Zyx(1.33, 1.33, 1.33), 15.0),
+    Scale(" along z", Zyx(0.67, 1.0, 1.0), 80.0, Zyx(1.5, 1.0, 1.0), 30.0),
 )
 
 
@@ -75,7 +87,7 @@ def check_fit(psf: Psf, split: Split) -> Evidence:
         return (own.deviance - held_out_deviance(split, other).deviance) / unit
 
     turns = [
-        Rival("turned, its axes swapped", f"one with {axes} swapped", gain(other), GAIN)
+        Rival("turned, its axes swapped", f"one with {axes} swapped", gain(other), TURNED)
         for axes, other in (turned(psf) if _is_oval(psf) else ())
     ]
     rivals = [*_scaled_rivals(psf, gain), *turns]
@@ -85,13 +97,12 @@ def check_fit(psf: Psf, split: Split) -> Evidence:
 
 def _scaled_rivals(psf: Psf, gain: Callable[[Psf], float]) -> Iterator[Rival]:
     """Narrower and wider PSFs. Fits that stop early favour one side a little: the other must not lose far more."""
-    for along, narrower, wider in SCALES:
-        if along and psf.pixels.shape[0] == 1:
-            continue
-        less, more = gain(scaled(psf, narrower)), gain(scaled(psf, wider))
-        told = f"one {{:g}} times as wide{along}"
-        yield Rival(f"too wide{along}", told.format(narrower.z), less, max(GAIN, -LEAN * more))
-        yield Rival(f"too narrow{along}", told.format(wider.z), more, max(GAIN, -LEAN * less))
+    for scale in SCALES if psf.pixels.shape[0] > 1 else SCALES[:1]:
+        less, more = gain(scaled(psf, scale.narrower)), gain(scaled(psf, scale.wider))
+        told = f"one {{:g}} times as wide{scale.along}"
+        needed = max(scale.if_narrower, -LEAN * more), max(scale.if_wider, -LEAN * less)
+        yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), less, needed[0])
+        yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), more, needed[1])
 
 
 def _is_oval(psf: Psf) -> bool:
