@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TURNED = 15.0  # gained in deviance, from which a PSF with axes swapped is believed
-CLEAR = 10.0  # lost by every such PSF: the image speaks for one that looks turned
-LEAN = 0.12  # share of what the opposite PSF loses, that one must gain besides
+CLEAR = 60.0  # lost by every such PSF in 3-D, where one is narrower in some way: the image speaks for the given one
+LEAN_NARROWER, LEAN_WIDER = 0.12, 0.35  # share of what the opposite PSF loses, that one must gain besides
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
 EXCESS = 2.0  # power beyond the OTF over the noise's
@@ -92,7 +92,8 @@ def check_fit(psf: Psf, split: Split) -> Evidence:
     ]
     rivals = [*_scaled_rivals(psf, gain), *turns]
     findings = (_fit(rivals), _residual(split, own), _beyond(psf, split))
-    return Evidence(findings, bool(turns) and max(rival.gain for rival in turns) < -CLEAR)
+    cleared = -CLEAR if psf.pixels.shape[0] > 1 else 0.0
+    return Evidence(findings, bool(turns) and max(rival.gain for rival in turns) < cleared)
 
 
 def _scaled_rivals(psf: Psf, gain: Callable[[Psf], float]) -> Iterator[Rival]:
@@ -100,7 +101,7 @@ def _scaled_rivals(psf: Psf, gain: Callable[[Psf], float]) -> Iterator[Rival]:
     for scale in SCALES if psf.pixels.shape[0] > 1 else SCALES[:1]:
         less, more = gain(scaled(psf, scale.narrower)), gain(scaled(psf, scale.wider))
         told = f"one {{:g}} times as wide{scale.along}"
-        needed = max(scale.if_narrower, -LEAN * more), max(scale.if_wider, -LEAN * less)
+        needed = max(scale.if_narrower, -LEAN_NARROWER * more), max(scale.if_wider, -LEAN_WIDER * less)
         yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), less, needed[0])
         yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), more, needed[1])
 
