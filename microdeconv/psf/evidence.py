@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TURNED = 15.0  # gained in deviance, from which a PSF with axes swapped is believed
 CLEAR = 60.0  # lost by every such PSF in 3-D, where one is narrower in some way: the image speaks for the given one
-LEAN_NARROWER, LEAN_WIDER = 0.12, 0.35  # share of what the opposite PSF loses, that one must gain besides
+LEAN_NARROWER, LEAN_WIDER = 0.05, 0.35  # share of what the opposite PSF loses, that one must gain besides
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
 EXCESS = 2.0  # power beyond the OTF over the noise's
@@ -36,6 +36,7 @@ class Scale(NamedTuple):
     if_wider: float
 
 
+FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 20.0, Zyx(1.33, 1.33, 1.33), 15.0),)
 SCALES = (
     Scale("", Zyx(0.75, 0.75, 0.75), 40.0, Zyx(1.33, 1.33, 1.33), 15.0),
     Scale(" along z", Zyx(0.67, 1.0, 1.0), 80.0, Zyx(1.5, 1.0, 1.0), 30.0),
@@ -98,7 +99,7 @@ def check_fit(psf: Psf, split: Split) -> Evidence:
 
 def _scaled_rivals(psf: Psf, gain: Callable[[Psf], float]) -> Iterator[Rival]:
     """Narrower and wider PSFs. Fits that stop early favour one side a little: the other must not lose far more."""
-    for scale in SCALES if psf.pixels.shape[0] > 1 else SCALES[:1]:
+    for scale in SCALES if psf.pixels.shape[0] > 1 else FLAT:
         less, more = gain(scaled(psf, scale.narrower)), gain(scaled(psf, scale.wider))
         told = f"one {{:g}} times as wide{scale.along}"
         needed = max(scale.if_narrower, -LEAN_NARROWER * more), max(scale.if_wider, -LEAN_WIDER * less)

@@ -1,6 +1,6 @@
 """How often `check_psf` flags a wrong PSF and a right one, on synthetic scenes.
 
-usage: python tests/measure/psf_check.py [--quick] [--verbose]
+usage: python tests/measure/psf_check.py [--quick] [--verbose] [--only 2-D] [--kinds KIND...] [--seed N]
 Each scene is drawn with a PSF and checked with that PSF and with wrong ones, each read as a file would be: 0.7 and 1.3
 times as wide, axes swapped (3-D), 3 voxels off, a wrong voxel size in the file. Half of the scenes come with the optics.
 """
@@ -20,7 +20,7 @@ from microdeconv.psf.fit import scaled, split_counts
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.stack import Psf, Zyx
 
-SMOOTH = ("nuclei", "tissue")
+SMOOTH = ("nuclei", "tissue", "filled")
 KINDS = ("filaments", "nuclei", "shells", "tissue")
 WATER = Optics(na=1.2, emission_nm=520, ri_immersion=1.333)
 CONFOCAL = Optics(na=1.2, emission_nm=520, ri_immersion=1.333, modality="confocal")
@@ -50,10 +50,12 @@ def files(psf):
     yield "voxel x 1.5", psf.pixels, Zyx(*(1.5 * v for v in own)), True
 
 
-def cases(kinds, photons, seed=3):
+def cases(kinds, photons, seed=3, only=""):
     for kind in kinds:
         for light in photons:
             for microscope, psf, optics, field in microscopes():
+                if only not in microscope:
+                    continue
                 scene = simulate(kind, field, psf.pixels, Exposure(light, light / 10, 100), seed)
                 split = split_counts(scene.counts.astype(np.float32) - 100, light / 10)
                 for fault, pixels, voxel, wrong in files(psf):
@@ -70,12 +72,13 @@ def main():
     words.add_argument("--verbose", action="store_true")
     words.add_argument("--kinds", nargs="+", default=KINDS)
     words.add_argument("--seed", type=int, default=3)
+    words.add_argument("--only", default="", help="a part of the microscopes' names, such as 2-D")
     given = words.parse_args()
     torch.set_num_threads(1)
     rates = defaultdict(list)
     seconds = []
     kinds, photons = (("filaments", "nuclei"), (200,)) if given.quick else (given.kinds, (50, 500))
-    for microscope, kind, light, fault, wrong, found, took in cases(kinds, photons, given.seed):
+    for microscope, kind, light, fault, wrong, found, took in cases(kinds, photons, given.seed, given.only):
         flagged = [one for one in found if one.warning]
         seconds.append(took)
         structure = "smooth" if kind in SMOOTH else "sharp"
