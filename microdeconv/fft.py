@@ -126,3 +126,15 @@ def filtered_planes(planes: Tensor, transfer: Tensor) -> Tensor:
     half = transfer[:, : planes.shape[-1] // 2 + 1]
     filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(planes) * half, s=planes.shape[-2:])
     return filtered
+
+
+def power_spectrum(volume: Tensor, sizes: Shape | None = None) -> Tensor:
+    """|F|² of a real volume, zero-padded to sizes: float32, samples of `half_frequencies`."""
+    power: Tensor = torch.fft.rfftn(volume, sizes).abs().square_()
+    return power
+
+
+def half_frequencies(sizes: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Cycles per voxel of the samples of `power_spectrum`, along z, y and x, shaped to broadcast."""
+    z, y = (torch.fft.fftfreq(n) for n in sizes[:2])
+    return z.reshape(-1, 1, 1), y.reshape(1, -1, 1), torch.fft.rfftfreq(sizes[2]).reshape(1, 1, -1)

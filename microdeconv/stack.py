@@ -168,6 +168,8 @@ class Psf:
         "computed", "measured" or "estimated", with details for the record.
     notes
         What was done to it on the way (centred, resampled, cropped, …), for a person.
+    off
+        Where its centre was found, voxels of its file from the middle; None when nobody looked.
     """
 
     pixels: NDArray[np.float32]
@@ -175,3 +177,4 @@ class Psf:
     optics: Optics | None
     source: str
     notes: tuple[str, ...] = ()
+    off: Zyx | None = None

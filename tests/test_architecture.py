@@ -19,6 +19,7 @@ HELPS = [
     ["psf"],
     ["psf", "compute"],
     ["psf", "measure"],
+    ["psf", "check"],
     ["info"],
     ["devices"],
     ["config"],

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microdeconv.cli import psf_measure
+from microdeconv.cli import psf_check, psf_measure
 from microdeconv.cli.flags import layers, need_command, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import UsageError
@@ -97,6 +97,7 @@ def add_to(app: typer.Typer) -> None:
     options = [o for kind in COMPUTED for o in options_of(kind)] + [voxel]
     group.command("compute")(with_options(compute, options))
     psf_measure.add_to(group)
+    psf_check.add_to(group)
 
     @group.callback(invoke_without_command=True)
     def _psf(context: typer.Context) -> None:

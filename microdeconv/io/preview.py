@@ -73,6 +73,51 @@ def write_psf_picture(path: Path, pixels: NDArray[Any], voxel_um: Zyx | None, ti
     _compose(path, panels, _z_stretch(voxel_um), voxel_um.x if voxel_um else None, overwrite=overwrite)
 
 
+def write_check_picture(
+    path: Path, psf: NDArray[Any], residual: NDArray[Any], voxel_um: Zyx | None, *, overwrite: bool
+) -> None:
+    """Write a PNG of a PSF's xy, xz and yz sections over five decades, and of a map of local residual chi-square.
+
+    The map is its maximum projection along z, from 0 (black) to 2 (white): noise alone is grey.
+
+    Raises
+    ------
+    WriteError, CannotCreateError
+        See `microdeconv.io.atomic`.
+    """
+    z, y, x = (n // 2 for n in psf.shape)
+    logs = np.log10(np.maximum(psf / psf.max(), 10.0**-DECADES))
+    tall = _z_stretch(voxel_um)
+    panels = [("PSF xy, log", _grey(logs[z], -DECADES, 0), 1.0)]
+    if psf.shape[0] > 1:
+        panels += [
+            ("PSF xz", _grey(logs[:, y], -DECADES, 0), tall),
+            ("PSF yz", _grey(logs[:, :, x], -DECADES, 0), tall),
+        ]
+    panels.append(("residual chi-square, 0 to 2", _grey(residual.max(axis=0), 0, 2), 1.0))
+    _write_row(path, panels, overwrite=overwrite)
+
+
+def _write_row(path: Path, panels: list[tuple[str, NDArray[np.uint8], float]], *, overwrite: bool) -> None:
+    """Put labelled pictures of one width side by side, each stretched in height by its factor."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    shown = []
+    for _, pixels, stretch in panels:
+        height = round(NARROWEST * pixels.shape[0] * stretch / pixels.shape[1])
+        size = (NARROWEST, max(1, min(height, 2 * NARROWEST)))
+        shown.append(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
+    tallest = max(one.size[1] for one in shown)
+    page = Image.new("L", (len(shown) * (NARROWEST + GAP) + GAP, HEAD + tallest + GAP), PAPER)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+    for number, ((label, _, _), one) in enumerate(zip(panels, shown, strict=True)):
+        left = GAP + number * (NARROWEST + GAP)
+        draw.text((left, 6), label, fill=INK, font=font)
+        page.paste(one, (left, HEAD))
+    with atomic_output(path, overwrite=overwrite) as partial:
+        page.save(partial, format="PNG", optimize=True)
+
+
 def _z_stretch(voxel_um: Zyx | None) -> float:
     return voxel_um.z / voxel_um.x if voxel_um and np.isfinite(voxel_um.z) else 1.0
 

@@ -94,7 +94,8 @@ def load_psf(
         pixels, header.voxel_um, field, voxel_um,
         centre=centre, background=background, name=str(path), source=source,
     )  # fmt: skip
-    return replace(psf, optics=_optics_of(record)) if record else psf
+    told = header.channels[channel or 0].optics
+    return replace(psf, optics=_optics_of(record) if record else told if told != Optics() else None)
 
 
 def ready(
@@ -157,16 +158,18 @@ def ready(
         volume = _without_background(volume, done)
     _check_lobes(volume, name, notes)
     middle = _middle_of(volume, centre)
+    off = None if centre == "none" else _off_middle(volume, middle)
     ratios = _ratios(volume.shape, own_voxel_um, voxel_um, name)
     if (ratios != 1).any():
         done.append(f"resampled from voxels of {_sizes(own_voxel_um)} to the stack's {_sizes(voxel_um)} (z y x)")
     _tell_unknown(volume.shape, own_voxel_um, voxel_um, notes)
-    _tell_offset(volume.shape, middle, centre, done, notes)
+    _tell_offset(off, centre, done, notes)
     _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, name, notes)
     _tell_cut_off(volume, int((2 * field[0] - 1) * ratios[0]), notes)
     volume = _sampled(volume, middle, ratios, np.array(field) - 1)
     told = "".join(f", {what}" for what in done)
-    psf = Psf((volume / volume.sum()).astype(np.float32), voxel_um or own_voxel_um, None, source + told, tuple(notes))
+    pixels = (volume / volume.sum()).astype(np.float32)
+    psf = Psf(pixels, voxel_um or own_voxel_um, None, source + told, tuple(notes), off)
     return _without_dark_rims(psf)
 
 
@@ -286,20 +289,22 @@ def _tell_unknown(shape: tuple[int, ...], own: Zyx | None, wanted: Zyx | None, n
         notes.append(f"its voxel size is not known: taken to be the stack's {_sizes(wanted)} (z y x), see --voxel")
 
 
-def _tell_offset(
-    shape: tuple[int, ...], middle: NDArray[np.float64], centre: Centre, done: list[str], notes: list[str]
-) -> None:
-    """Say how far the centre was from the middle: of even sizes, either voxel in the middle or the point between."""
-    if centre == "none":
-        return
-    sizes = np.array(shape)
+def _off_middle(volume: NDArray[np.float64], middle: NDArray[np.float64]) -> Zyx:
+    """How far the centre is from the middle: of even sizes, either voxel in the middle or the point between."""
+    sizes = np.array(volume.shape)
     middles = np.stack([(sizes - 1) / 2, sizes // 2, (sizes - 1) // 2])
     nearest = np.abs(middle - middles).argmin(axis=0)
-    off = middle - np.take_along_axis(middles, nearest[None], axis=0)[0]
-    told = f"({', '.join(f'{o:+.1f}' for o in off.round(1) + 0.0)}) voxels (z y x) off the middle"
-    if np.abs(off).max() >= TOLD_SHIFT:
+    return Zyx(*(float(o) for o in middle - np.take_along_axis(middles, nearest[None], axis=0)[0]))
+
+
+def _tell_offset(off: Zyx | None, centre: Centre, done: list[str], notes: list[str]) -> None:
+    """Say how far the centre was from the middle."""
+    if off is None:
+        return
+    told = f"({', '.join(f'{o:+.1f}' for o in np.round(off, 1) + 0.0)}) voxels (z y x) off the middle"
+    if max(map(abs, off)) >= TOLD_SHIFT:
         done.append(f"centred: its {centre} was {told}")
-    if np.abs(off).max() > OFF_CENTRE:
+    if max(map(abs, off)) > OFF_CENTRE:
         notes.append(f"its {centre} was {told}: it was moved there, see --psf-centre")
 
 

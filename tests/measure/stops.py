@@ -30,7 +30,7 @@ def main():
             for photons in (30, 200):
                 scene = simulate(kind, field, pixels, Exposure(photons, photons / 10, 100), 3)
                 arguments = (psf, 0, method, method.parameters(), CameraOptions())
-                settings = settle(scene.counts, *arguments, Stopping(iterations=(1,)), here)
+                settings = settle(scene.counts, *arguments, Stopping(iterations=1), here)
                 problem = problem_for(scene.counts, psf, method, settings, here)
                 scores = []
                 with torch.inference_mode():

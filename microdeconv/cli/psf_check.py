@@ -1,0 +1,154 @@
+"""`microdeconv psf check`: whether a PSF fits a stack."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from microdeconv.camera import CameraOptions
+from microdeconv.cli.flags import layers, with_options
+from microdeconv.cli.terminal import Terminal
+from microdeconv.errors import DataError, UsageError
+from microdeconv.io.selection import Selection
+from microdeconv.machine import MachineOptions
+from microdeconv.optics import Optics
+from microdeconv.options import Option, build, layered, options_of
+from microdeconv.request import PsfOptions
+
+if TYPE_CHECKING:
+    from microdeconv.psf.check import Finding
+
+GROUPS = (Optics, Selection, CameraOptions, PsfOptions, MachineOptions)
+UNUSED = ("psf", "memory", "tile")  # of these groups: nothing is deconvolved as a whole, and the PSF is an argument
+
+
+def _options() -> dict[str, Option]:
+    return {o.key: o for group in GROUPS for o in options_of(group) if o.key not in UNUSED}
+
+
+def check(
+    path: Annotated[Path, typer.Argument(metavar="STACK", help="A TIFF stack.", show_default=False)],
+    psf: Annotated[Path, typer.Argument(metavar="PSF", help="A PSF (TIFF).", show_default=False)],
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--picture",
+            metavar="FILE",
+            rich_help_panel="Output",
+            show_default=False,
+            help="Write a PNG of the PSF's sections and of the residuals.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel="Output")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 65 where there is a warning.", rich_help_panel="Output")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel="Output")
+    ] = False,
+    log_format: Annotated[
+        Literal["auto", "rich", "plain", "json"],
+        typer.Option("--log-format", help="How notes are told on stderr.", rich_help_panel="General"),
+    ] = "auto",
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel="General"),
+    ] = None,
+    *,
+    given: dict[str, Any],
+) -> int:
+    """Say whether a PSF fits a stack: width, shift, axes, voxel size, sampling, and what the image says of it."""
+    from microdeconv.io.atomic import check_output
+
+    options = _options()
+    above = layers(options.values(), given, config)
+    if picture is not None:
+        if picture.suffix.lower() != ".png":
+            raise UsageError(f"--picture {picture}: pictures are PNG files", "end the name in .png")
+        check_output(picture, [path, psf], overwrite=overwrite, parents=False)
+    with Terminal(log_format) as terminal:
+        found, notes = _checked(path, psf, picture, options, above, overwrite=overwrite)
+        for note in notes:
+            terminal.say(note, "warning")
+        sys.stdout.write(_as_json(path, psf, found, notes) if as_json else _table(found))
+        code = DataError.exit_code if strict and any(one.warning for one in found) else 0
+        terminal.event("exit", code=code)
+    return code
+
+
+def _checked(
+    path: Path, psf_path: Path, picture: Path | None, options: dict[str, Option], above: Any, *, overwrite: bool
+) -> tuple[tuple[Finding, ...], list[str]]:
+    """Read one channel of the stack and the PSF, check them, write the picture."""
+    from microdeconv.engine import settle, split_for
+    from microdeconv.io.pixels import check_pixels
+    from microdeconv.io.preview import write_check_picture
+    from microdeconv.io.selection import pick
+    from microdeconv.io.tiff import open_stack, read_header
+    from microdeconv.machine import machine_for, prepare
+    from microdeconv.methods import METHODS
+    from microdeconv.psf.check import check_psf
+    from microdeconv.psf.evidence import residual_map
+    from microdeconv.psf.file import load_psf
+    from microdeconv.psf.fit import held_out_deviance
+    from microdeconv.solve import Stopping
+
+    values = layered(options.values(), above)
+    selection: Selection = build(Selection, values)
+    stack = open_stack(path, selection)
+    header = stack.header
+    try:
+        channel, time = pick(selection.channel, header.size("C"))[0], pick(selection.time, header.size("T"))[0]
+    except ValueError as reason:
+        raise UsageError(f"--channel or --time: {reason}", f"{path} has {header.describe()}, from 0") from None
+    own = header.channels[channel].optics
+    from_file = {o.key: getattr(own, o.field) for o in options_of(Optics)}
+    optics = build(Optics, layered(options_of(Optics), [("the file", from_file), *above]))
+    one_each = header.size("C") > 1 and read_header(psf_path).size("C") == header.size("C")
+    psf = load_psf(
+        psf_path, header.voxel_um, header.volume_shape, channel=channel if one_each else None,
+        centre=values["psf_centre"].value, background=values["psf_background"].value == "subtract",
+    )  # fmt: skip
+    offset_given = values["offset"].value != "auto"
+    volume, notes = check_pixels(stack.read(time, channel), selection, path, offset_given=offset_given)
+    if volume.min() == volume.max():
+        raise DataError(f"{path}: blank, every voxel has the same value", "give a stack with something in it")
+    machine = machine_for(build(MachineOptions, values))
+    prepare(machine)
+    rl = METHODS["rl"]
+    camera = build(CameraOptions, values)
+    settings = settle(volume, psf, channel, rl, rl.parameters(), camera, Stopping(iterations=1), machine)
+    split = split_for(volume, settings, machine)
+    found = check_psf(psf, optics, header.voxel_um, split)
+    if picture is not None:
+        residual = residual_map(split, held_out_deviance(split, psf))
+        write_check_picture(picture, psf.pixels, residual, psf.voxel_um, overwrite=overwrite)
+    return found, [*header.notes, *notes, *settings.notes, *(f"PSF: {note}" for note in psf.notes)]
+
+
+def _table(found: tuple[Finding, ...]) -> str:
+    """A line for each figure, then what is probably wrong."""
+    lines = [f"{'warning' if one.warning else 'OK':8} {one.name:14} {one.text}" for one in found]
+    wrong = [one.warning for one in found if one.warning]
+    return "\n".join([*lines, *wrong, *([] if wrong else ["nothing speaks against this PSF"])]) + "\n"
+
+
+def _as_json(path: Path, psf: Path, found: tuple[Finding, ...], notes: list[str]) -> str:
+    from dataclasses import asdict
+    from math import isfinite
+
+    figures = [{**asdict(one), "value": one.value if isfinite(one.value) else None} for one in found]
+    warned = any(one.warning for one in found)
+    told = {"stack": str(path), "psf": str(psf), "ok": not warned, "findings": figures, "notes": notes}
+    return json.dumps(told, ensure_ascii=False) + "\n"
+
+
+def add_to(group: typer.Typer) -> None:
+    """Add the command."""
+    group.command("check")(with_options(check, _options().values()))

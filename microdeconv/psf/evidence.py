@@ -1,0 +1,169 @@
+"""What an image says of its PSF: whether another one would foretell its counts better, and what no object explains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from microdeconv.psf.check import Finding
+from microdeconv.psf.fit import Fit, Split, held_out_deviance, scaled, turned
+from microdeconv.psf.widths import lopsided
+from microdeconv.stack import Psf, Zyx
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TURNED = 15.0  # gained in deviance, from which a PSF with axes swapped is believed
+CLEAR = 60.0  # lost by every such PSF in 3-D, where one is narrower in some way: the image speaks for the given one
+LEAN_NARROWER, LEAN_WIDER = 0.05, 0.35  # share of what the opposite PSF loses, that one must gain besides
+UNFIT = 1.5  # residual chi-square from which the model is said not to fit
+PASSED = 0.003  # modulus of the OTF below which it lets nothing through
+EXCESS = 2.0  # power beyond the OTF over the noise's
+ROUND = 0.92  # FWHM over FWHM in the plane
+MODES = 200  # frequencies, at least, to tell that by
+SMOOTH = 2.0  # voxels: the residual map is averaged over a Gaussian of this standard deviation
+
+
+class Scale(NamedTuple):
+    """A narrower and a wider PSF, by factors, and what each must gain to be believed: `tests/measure/psf_check.py`."""
+
+    along: str
+    narrower: Zyx
+    if_narrower: float
+    wider: Zyx
+    if_wider: float
+
+
+FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 20.0, Zyx(1.33, 1.33, 1.33), 15.0),)
+SCALES = (
+    Scale("", Zyx(0.75, 0.75, 0.75), 40.0, Zyx(1.33, 1.33, 1.33), 15.0),
+    Scale(" along z", Zyx(0.67, 1.0, 1.0), 80.0, Zyx(1.5, 1.0, 1.0), 80.0),
+)
+
+
+class Rival(NamedTuple):
+    """Another PSF: what is wrong with the given one if this one fits better, what it is, and how far it does.
+
+    Attributes
+    ----------
+    gain
+        How much less its deviance is.
+    enough
+        How much it must be, to be believed.
+    """
+
+    fault: str
+    told: str
+    gain: float
+    enough: float
+
+
+class Evidence(NamedTuple):
+    """What the image says: findings, and whether it speaks for a PSF that looks turned on its side."""
+
+    findings: tuple[Finding, ...]
+    clears: bool
+
+
+def check_fit(psf: Psf, split: Split) -> Evidence:
+    """Compare a PSF with wider, narrower and turned ones, and look for what it cannot explain.
+
+    Each PSF foretells counts that its deconvolution did not see (`fit.held_out_deviance`). Where another one does so
+    clearly better, the given one is wrong in that way; where none does, it is right or the image cannot tell. Where the
+    noise is not Poisson's, differences count for as much less as the best fit is worse than noise.
+
+    Parameters
+    ----------
+    psf
+        On the image's voxels.
+    split
+        From `fit.split_counts`, in photo-electrons.
+    """
+    own = held_out_deviance(split, psf)
+    unit = max(1.0, own.per_voxel)
+
+    def gain(other: Psf) -> float:
+        return (own.deviance - held_out_deviance(split, other).deviance) / unit
+
+    turns = [
+        Rival("turned, its axes swapped", f"one with {axes} swapped", gain(other), TURNED)
+        for axes, other in (turned(psf) if _is_oval(psf) else ())
+    ]
+    rivals = [*_scaled_rivals(psf, gain), *turns]
+    findings = (_fit(rivals), _residual(split, own), _beyond(psf, split))
+    cleared = -CLEAR if psf.pixels.shape[0] > 1 else 0.0
+    return Evidence(findings, bool(turns) and max(rival.gain for rival in turns) < cleared)
+
+
+def _scaled_rivals(psf: Psf, gain: Callable[[Psf], float]) -> Iterator[Rival]:
+    """Narrower and wider PSFs. Fits that stop early favour one side a little: the other must not lose far more."""
+    for scale in SCALES if psf.pixels.shape[0] > 1 else FLAT:
+        less, more = gain(scaled(psf, scale.narrower)), gain(scaled(psf, scale.wider))
+        told = f"one {{:g}} times as wide{scale.along}"
+        needed = max(scale.if_narrower, -LEAN_NARROWER * more), max(scale.if_wider, -LEAN_WIDER * less)
+        yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), less, needed[0])
+        yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), more, needed[1])
+
+
+def _is_oval(psf: Psf) -> bool:
+    """Whether it is not quite round in the plane: only then may it lie on its side."""
+    lateral = lopsided(psf.pixels).lateral
+    return not ROUND <= lateral <= 1 / ROUND
+
+
+def _fit(rivals: list[Rival]) -> Finding:
+    best = max(rivals, key=lambda rival: rival.gain / rival.enough)
+    if best.gain <= best.enough:
+        return Finding("fit", best.gain, "no wider, narrower or turned PSF foretells unused counts clearly better")
+    text = f"{best.told} foretells unused counts better, by {best.gain:.0f} of the deviance"
+    return Finding("fit", best.gain, text, f"the PSF is probably {best.fault}: {text}")
+
+
+def _residual(split: Split, fit: Fit) -> Finding:
+    """Compare what was foretold with the held-out counts: their squares should be the noise's."""
+    squares = (split.held - fit.predicted).square_().div_(fit.predicted)
+    chi = float(squares.mean())
+    text = f"residual chi-square {chi:.2f} per voxel (noise alone: 1), {fit.steps} steps"
+    warning = f"PSF or noise model do not fit the image: residual chi-square {chi:.2f} per voxel, should be 1"
+    return Finding("residual", chi, text, warning if chi > UNFIT else "")
+
+
+def residual_map(split: Split, fit: Fit) -> NDArray[np.float32]:
+    """Local residual chi-square of held-out counts, float32 (z, y, x), averaged over a few voxels; 1 is noise."""
+    from scipy.ndimage import gaussian_filter
+
+    squares = (split.held - fit.predicted).square().div(fit.predicted).cpu().numpy()
+    widths = [SMOOTH if n > 1 else 0 for n in squares.shape]
+    return np.asarray(gaussian_filter(squares, widths), np.float32)
+
+
+def _beyond(psf: Psf, split: Split) -> Finding:
+    """Compare the image's power where the PSF lets nothing through with that of the noise, which is white.
+
+    A PSF that is too wide lets too little through: what the image holds beyond cannot come from the object.
+    """
+    import torch
+
+    from microdeconv.fft import power_spectrum
+
+    image = split.kept + split.held
+    shape = tuple(image.shape)
+    window = image.new_ones(())
+    for axis, n in enumerate(shape):
+        if n > 1:
+            along = torch.hann_window(n, periodic=False, device=image.device)
+            window = window * along.reshape([-1 if a == axis else 1 for a in range(3)])
+    floor = float((window.square() * image).sum())
+    power = power_spectrum((image - image.mean()) * window)
+    half = [min(k, n - 1 + n % 2) // 2 for k, n in zip(psf.pixels.shape, shape, strict=True)]
+    core = psf.pixels[tuple(slice(k // 2 - h, k // 2 + h + 1) for k, h in zip(psf.pixels.shape, half, strict=True))]
+    beyond = power_spectrum(torch.as_tensor(core, device=image.device), (shape[0], shape[1], shape[2])) < PASSED**2
+    modes = int(beyond.sum())
+    if modes < MODES:
+        return Finding("detail", float("nan"), "the PSF lets all frequencies through: nothing to tell by")
+    excess = float(power[beyond].mean()) / max(floor, 1e-30)
+    text = f"{excess:.2f} of the noise's power in the image where the PSF lets nothing through"
+    warning = f"the image holds detail that this PSF lets not through: {text}" if excess > EXCESS else ""
+    return Finding("detail", excess, text, warning)

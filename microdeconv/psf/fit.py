@@ -1,0 +1,174 @@
+"""How well a PSF explains an image: counts that the deconvolution did not see are foretold, and judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_lucy
+from microdeconv.problem import Problem, poisson_deviance
+from microdeconv.stack import Psf, Zyx
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+KEPT = 0.9  # of the photo-electrons are deconvolved, the others judge
+LOOKS = (3, 4, 6, 8, 11, 15, 20, 27, 36, 50, 70)  # steps after which they do
+BRIGHT = 150.0  # photo-electrons at the image's bright end are enough to tell; more would ask for more steps, and
+BRIGHTEST = 0.999  # (that end) what is thinned is nearer to Poisson's noise, whatever the camera's was
+WAYS = (  # sharpened steps see fine structure before the noise; the others are nearer the truth where voxels are dark
+    RichardsonLucy("preconditioned"),
+    RichardsonLucy("momentum"),
+)
+SYMMETRIC = 0.05  # of the light lies elsewhere after two axes are swapped: less is no difference to speak of
+SEED = 20  # of the sharing out: the same image gives the same verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An image's photo-electrons shared out at random: most to be deconvolved, the others to judge.
+
+    Attributes
+    ----------
+    kept, held
+        float32 (z, y, x), photo-electrons, with independent noise where the image's is Poisson's.
+    background, level
+        Photo-electrons in the whole image without any object, and the object's mean.
+    """
+
+    kept: Tensor
+    held: Tensor
+    background: float
+    level: float
+
+
+class Fit(NamedTuple):
+    """How well the held-out counts were foretold.
+
+    Attributes
+    ----------
+    deviance
+        Poisson deviance of all held-out counts together, at the best step; its differences between PSFs count.
+    per_voxel
+        The same for one voxel: about one for a right model of many counts, less where counts are few.
+    steps
+        The best step.
+    predicted
+        float32 (z, y, x), photo-electrons: what was foretold of the held-out counts.
+    """
+
+    deviance: float
+    per_voxel: float
+    steps: int
+    predicted: Tensor
+
+
+def split_counts(light: NDArray[Any], background: float, device: str = "cpu") -> Split:
+    """Share out an image's photo-electrons; where they are many, only a random part of them.
+
+    Parameters
+    ----------
+    light
+        (z, y, x), photo-electrons, the background in them; values below zero are taken for zero.
+    background
+        Photo-electrons.
+    device
+        A torch device.
+    """
+    import torch
+
+    from microdeconv.camera import thin
+    from microdeconv.machine import as_tensor
+
+    random = torch.Generator().manual_seed(SEED)
+    image = as_tensor(np.asarray(light, np.float32), "cpu").clamp_min(0)
+    bright = float(np.quantile(light, BRIGHTEST)) - background
+    if bright > BRIGHT:
+        image, _ = thin(image, BRIGHT / bright, random)
+        background *= BRIGHT / bright
+    kept, held = thin(image, KEPT, random)
+    level = max(float(image.mean()) - background, 1e-6 * max(background, 1.0))
+    return Split(kept.to(device), held.to(device), background, level)
+
+
+def held_out_deviance(split: Split, psf: Psf) -> Fit:
+    """Deconvolve the kept counts with a PSF and see how well the result foretells the others.
+
+    Richardson-Lucy first finds what the image shows, then its noise: the least deviance on the way tells how well the
+    PSF can explain the image at all. Paired on the same counts, the deviances of two PSFs differ by twice the logarithm
+    of how much likelier one makes counts that it never saw. A PSF that is too wide explains a smooth object as well as
+    the right one, and a narrow one almost as well: only structure near the resolution tells.
+
+    Parameters
+    ----------
+    split
+        From `split_counts`.
+    psf
+        On the image's voxels.
+
+    References
+    ----------
+    J. Batson, L. Royer, ICML 2019, for judging by independent noise.
+    """
+    import torch
+
+    from microdeconv.blur import Blur
+
+    shape = split.kept.shape
+    with torch.inference_mode():
+        blur = Blur(psf, (shape[0], shape[1], shape[2]), split.kept.device)
+        problem = Problem(split.kept, blur, KEPT * split.background, KEPT * split.level)
+        return min((_best(problem, split.held, way) for way in WAYS), key=lambda fit: fit.deviance)
+
+
+def _best(problem: Problem, held: Tensor, way: RichardsonLucy) -> Fit:
+    """The best step of one way: the last before the deviance rises."""
+    best = Fit(math.inf, math.inf, 0, held)
+    for steps, iterate in enumerate(islice(richardson_lucy(problem, way), LOOKS[-1]), 1):
+        if steps not in LOOKS:
+            continue
+        predicted = problem.predict(iterate.image).mul_((1 - KEPT) / KEPT)
+        per_voxel = poisson_deviance(held, predicted)
+        if per_voxel >= best.per_voxel:
+            break
+        best = Fit(per_voxel * held.numel(), per_voxel, steps, predicted)
+    return best
+
+
+def scaled(psf: Psf, factors: Zyx) -> Psf:
+    """Give a PSF made wider (factors above one) or narrower along each axis; the axis of a single plane stays."""
+    from scipy.ndimage import affine_transform
+
+    sizes = np.array(psf.pixels.shape)
+    by = np.where(sizes > 1, factors, 1.0)
+    half = np.ceil(sizes // 2 * by).astype(int)
+    shape = tuple(int(n) for n in 2 * half + 1)
+    start = sizes // 2 - half / by
+    wide = affine_transform(psf.pixels.astype(np.float64), 1 / by, start, output_shape=shape, order=3)
+    pixels = np.clip(np.asarray(wide), 0, None)
+    return replace(psf, pixels=(pixels / pixels.sum()).astype(np.float32))
+
+
+def turned(psf: Psf) -> Iterator[tuple[str, Psf]]:
+    """Give the PSF with two axes swapped, for each pair that it is not symmetric in, and the pair's name."""
+    for a, b in ((0, 2), (0, 1), (1, 2)):
+        if psf.pixels.shape[0] == 1 and a == 0:
+            continue
+        pixels = np.ascontiguousarray(psf.pixels.swapaxes(a, b))
+        if _unlike(psf.pixels, pixels) > SYMMETRIC:
+            yield f"{'zyx'[a]} and {'zyx'[b]}", replace(psf, pixels=pixels)
+
+
+def _unlike(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Share of the light that lies elsewhere, in the part that both have."""
+    half = [min(n, m) // 2 for n, m in zip(one.shape, other.shape, strict=True)]
+    a, b = (
+        v[tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(v.shape, half, strict=True))] for v in (one, other)
+    )
+    return float(np.abs(a - b).sum() / 2 + (1 - a.sum()) / 2 + (1 - b.sum()) / 2)

@@ -1,0 +1,27 @@
+"""A small part of `tests/measure/psf_check.py`: wrong PSFs are flagged and right ones are not."""
+
+import importlib.util
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def measure():
+    spec = importlib.util.spec_from_file_location("psf_check", ROOT / "tests" / "measure" / "psf_check.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rates_in_two_dimensions(measure):
+    found = [
+        (wrong, any(one.warning for one in findings))
+        for _, _, _, _, wrong, findings, _ in measure.cases(("filaments", "spots", "shells"), (50, 200), only="2-D")
+    ]
+    right = [flagged for wrong, flagged in found if not wrong]
+    wrong = [flagged for wrong, flagged in found if wrong]
+    assert len(right) == 12
+    assert len(wrong) == 48
+    assert sum(right) == 0
+    assert sum(wrong) >= 0.9 * len(wrong)
