@@ -129,9 +129,9 @@ def filtered_planes(planes: Tensor, transfer: Tensor) -> Tensor:
 
 
 def power_spectrum(volume: Tensor, sizes: Shape | None = None) -> Tensor:
-    """|F|² of a real volume, zero-padded to sizes: float32, samples of `half_frequencies`."""
-    power: Tensor = torch.fft.rfftn(volume, sizes).abs().square_()
-    return power
+    """|F|² of a real volume, zero-padded to sizes, at the samples of `half_frequencies`."""
+    spectrum: Tensor = torch.fft.rfftn(volume, sizes)
+    return spectrum.real**2 + spectrum.imag**2
 
 
 def half_frequencies(sizes: Shape) -> tuple[Tensor, Tensor, Tensor]:
