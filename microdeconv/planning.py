@@ -23,6 +23,7 @@ from microdeconv.options import Sourced, build, for_channel, layered, options_of
 from microdeconv.problem import Method
 from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.psf.file import load_psf
+from microdeconv.psf.recipes import with_recipe
 from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
 from microdeconv.stack import Header, Psf, Stack
 
@@ -208,16 +209,19 @@ def _header_out(
 
 
 def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, dict[str, Sourced], list[str]]:
-    """Optics of a channel: the file's, below what was said; differences are told."""
+    """Optics of a channel: the file's, below a recipe that was named, below what was said; differences are told."""
     own = header.channels[number].optics
     from_file = {o.key: getattr(own, o.field) for o in options_of(Optics)}
-    asked = layered(options_of(Optics), [("the file", from_file), *request.layers])
+    asked = layered(options_of(Optics), [("the file", from_file), *with_recipe(request.layers)])
     found = {key: Sourced(for_channel(value, number), source) for key, (value, source) in asked.items()}
     notes = []
     for one in options_of(Optics):
         told, used = from_file[one.key], found[one.key]
-        if isinstance(told, float) and used.source != "the file" and abs(told - float(used.value)) > DIFFERENT * told:
-            notes.append(f"--{one.flag} {used.value:g} ({used.source}), where the file says {told:g}")
+        if told is None or used.source == "the file":
+            continue
+        if told != used.value if isinstance(told, str) else abs(told - used.value) > DIFFERENT * told:
+            said, own_words = (f"{v:g}" if isinstance(v, float) else v for v in (used.value, told))
+            notes.append(f"--{one.flag} {said} ({used.source}), where the file says {own_words}")
     return build(Optics, found), found, notes
 
 

@@ -13,7 +13,17 @@ from microdeconv.request import SHARED as GROUPS
 from microdeconv.request import all_options
 
 SOURCES = sorted((ROOT / "microdeconv").rglob("*.py"))
-HELPS = [[], ["run"], ["psf"], ["psf", "compute"], ["info"], ["devices"], ["config"], ["config", "show"]]
+HELPS = [
+    [],
+    ["run"],
+    ["psf"],
+    ["psf", "compute"],
+    ["psf", "list"],
+    ["info"],
+    ["devices"],
+    ["config"],
+    ["config", "show"],
+]
 
 
 def test_imports_point_downward():

@@ -10,6 +10,7 @@ import typer
 
 from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.options import build, layered, options_of
+from microdeconv.psf.recipes import with_recipe
 from microdeconv.request import all_options
 
 
@@ -58,7 +59,7 @@ def show(
     given: dict[str, Any],
 ) -> None:
     """Say each value and where it came from."""
-    values = layered(all_options(), layers(all_options(), given, config))
+    values = layered(all_options(), with_recipe(layers(all_options(), given, config)))
     for key, value in values.items():
         sys.stdout.write(f"{key} = {told(value)}  ({value.source})\n")
 
