@@ -105,7 +105,7 @@ def plan(request: Request) -> Plan:
     planned = []
     for number, (optics, sources, said) in zip(channels, settled, strict=True):
         notes += said
-        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number, machine)
+        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number)
         notes += [f"PSF: {n}" for n in psf.notes] + _psf_notes(psf, optics) + _sampling_notes(optics, header)
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
@@ -239,7 +239,6 @@ def _psf_for(
     optics: Optics,
     header: Header,
     number: int,
-    machine: Machine,
 ) -> Psf:
     """The PSF of a channel: its own in a file of as many channels, else the file's only one, else computed."""
     options: PsfOptions = build(PsfOptions, values)
@@ -258,8 +257,7 @@ def _psf_for(
         )
     shape = auto_shape(optics, voxel, header.volume_shape)
     model: Model = build(Model, values)
-    device = "cpu" if machine.device == "mps" else machine.device  # mps has no float64
-    return compute_psf(optics, voxel, shape, model.settled(optics.na or 0.0), device=device)
+    return compute_psf(optics, voxel, shape, model.settled(optics.na or 0.0))
 
 
 def _psf_notes(psf: Psf, optics: Optics) -> list[str]:
