@@ -3,12 +3,13 @@
 usage: python tests/measure/psf_speed.py [--shape 63,255,255] [--repeat 5]
 An oil objective of NA 1.4, voxels 0.2 x 0.065 x 0.065 µm, vectorial: into a sample like the oil (symmetric in z) and
 5 µm into water. Prints medians after one call to warm up, and where psfmodels is installed (Python 3.11, GPL: never a
-dependency) the ratio to `psfmodels.make_psf` on the same case in the same run. psfmodels takes even sizes too and one
-thread; ours takes what torch takes.
+dependency) the ratio to `psfmodels.make_psf` on the same case in the same run. Whether they use more than one core is
+left to them; `taskset -c 0` holds both to one.
 """
 
 import argparse
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from microdeconv.optics import Optics
 from microdeconv.psf.compute import compute_psf
@@ -51,7 +51,7 @@ def psfmodels_call(index, depth, shape):
 
 
 def whole_process(shape, repeat):
-    """Seconds of the program, its start-up and the written file included, and of torch's import alone."""
+    """Seconds of the program, its start-up and the written file included, and of `import torch`, which it avoids."""
     with tempfile.TemporaryDirectory() as folder:
         words = f"--psf-recipe 63x-1.4-oil --emission {EMISSION_NM:g} --voxel 0.2,0.065,0.065 --overwrite --no-picture"
         call = [sys.executable, "-m", "microdeconv", "psf", "compute", str(Path(folder) / "psf.tif"), *words.split()]
@@ -67,7 +67,7 @@ def main():
     words.add_argument("--repeat", type=int, default=5)
     given = words.parse_args()
     shape = tuple(int(n) for n in given.shape.split(","))
-    print(f"{' x '.join(map(str, shape))}, vectorial, {torch.get_num_threads()} thread(s)")
+    print(f"{' x '.join(map(str, shape))}, vectorial, on {len(os.sched_getaffinity(0))} core(s)")
     for name, (index, depth) in SAMPLES.items():
         optics = Optics(na=NA, emission_nm=EMISSION_NM, ri_immersion=OIL, ri_sample=index, depth_um=depth)
         ours = timed(lambda o=optics: compute_psf(o, VOXEL, shape, "vectorial"), given.repeat)
@@ -77,7 +77,7 @@ def main():
             line += f", psfmodels {theirs:.3f} s: ratio {ours / theirs:.3f}"
         print(line)
     ours, bare = whole_process(shape, min(given.repeat, 3))
-    print(f"microdeconv psf compute, whole process: {ours:.2f} s, of which `import torch` alone takes {bare:.2f} s")
+    print(f"microdeconv psf compute, whole process: {ours:.2f} s; `import torch`, which it does without, {bare:.2f} s")
 
 
 if __name__ == "__main__":
