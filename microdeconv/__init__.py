@@ -12,6 +12,8 @@ _PLACES = {
     "open_stack": "microdeconv.io.tiff",
     "load_psf": "microdeconv.psf.file",
     "compute_psf": "microdeconv.psf.compute",
+    "load_recipe": "microdeconv.psf.recipes",
+    "recipes": "microdeconv.psf.recipes",
     "Optics": "microdeconv.optics",
     "Psf": "microdeconv.stack",
     "Result": "microdeconv.api",

@@ -102,6 +102,10 @@ class Model:
         "Theory of a computed PSF: scalar (Gibson-Lanni) or vectorial (Richards-Wolf); auto: vectorial from NA 0.7.",
         panel=PANEL,
     )
+    psf_recipe: str | None = option(
+        None, "Optics of a common objective (63x-1.4-oil; `microdeconv psf list`), or a TOML file of them.",
+        panel=PANEL, metavar="NAME",
+    )  # fmt: skip
 
     def settled(self, na: float) -> str:
         """Give the theory to take at a numerical aperture.
@@ -191,7 +195,8 @@ def cutoff_per_um(optics: Optics) -> tuple[float, float]:
     """Highest frequency (axial, lateral) that the optics let through, cycles per µm.
 
     Lateral: 2 NA / λ; axial: (n − √(n² − NA²)) / λ. With a closed pinhole the frequencies of excitation and emission
-    add up, in two-photon excitation those of the excitation with itself.
+    add up, in two-photon excitation those of the excitation with itself. A light sheet of thickness w adds 1 / w to
+    the axial one, where its spectrum has fallen to 3 %.
     """
     emission, excitation = optics.emission_nm, optics.excitation_nm
     if optics.modality == "two-photon":
@@ -202,7 +207,8 @@ def cutoff_per_um(optics: Optics) -> tuple[float, float]:
         lengths = [emission or excitation]
     per_um = sum(1000 / length for length in lengths if length)
     na, index = optics.na or 1.0, optics.ri_immersion or 1.0
-    return per_um * (index - (index**2 - na**2) ** 0.5), per_um * 2 * na
+    sheet = 1 / optics.sheet_um if optics.modality == "light-sheet" and optics.sheet_um else 0.0
+    return per_um * (index - (index**2 - na**2) ** 0.5) + sheet, per_um * 2 * na
 
 
 def nyquist_um(optics: Optics) -> tuple[float, float]:

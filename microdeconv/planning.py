@@ -23,6 +23,7 @@ from microdeconv.options import Sourced, build, for_channel, layered, options_of
 from microdeconv.problem import Method
 from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.psf.file import load_psf
+from microdeconv.psf.recipes import with_recipe
 from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
 from microdeconv.stack import Header, Psf, Stack
 
@@ -104,7 +105,7 @@ def plan(request: Request) -> Plan:
     planned = []
     for number, (optics, sources, said) in zip(channels, settled, strict=True):
         notes += said
-        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number, machine)
+        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number)
         notes += [f"PSF: {n}" for n in psf.notes] + _psf_notes(psf, optics) + _sampling_notes(optics, header)
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
@@ -208,16 +209,19 @@ def _header_out(
 
 
 def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, dict[str, Sourced], list[str]]:
-    """Optics of a channel: the file's, below what was said; differences are told."""
+    """Optics of a channel: the file's, below a recipe that was named, below what was said; differences are told."""
     own = header.channels[number].optics
     from_file = {o.key: getattr(own, o.field) for o in options_of(Optics)}
-    asked = layered(options_of(Optics), [("the file", from_file), *request.layers])
+    asked = layered(options_of(Optics), [("the file", from_file), *with_recipe(request.layers)])
     found = {key: Sourced(for_channel(value, number), source) for key, (value, source) in asked.items()}
     notes = []
     for one in options_of(Optics):
         told, used = from_file[one.key], found[one.key]
-        if isinstance(told, float) and used.source != "the file" and abs(told - float(used.value)) > DIFFERENT * told:
-            notes.append(f"--{one.flag} {used.value:g} ({used.source}), where the file says {told:g}")
+        if told is None or used.source == "the file":
+            continue
+        if told != used.value if isinstance(told, str) else abs(told - used.value) > DIFFERENT * told:
+            said, own_words = (f"{v:g}" if isinstance(v, float) else v for v in (used.value, told))
+            notes.append(f"--{one.flag} {said} ({used.source}), where the file says {own_words}")
     return build(Optics, found), found, notes
 
 
@@ -235,7 +239,6 @@ def _psf_for(
     optics: Optics,
     header: Header,
     number: int,
-    machine: Machine,
 ) -> Psf:
     """The PSF of a channel: its own in a file of as many channels, else the file's only one, else computed."""
     options: PsfOptions = build(PsfOptions, values)
@@ -253,8 +256,7 @@ def _psf_for(
         )
     shape = auto_shape(optics, voxel, header.volume_shape)
     model: Model = build(Model, values)
-    device = "cpu" if machine.device == "mps" else machine.device  # mps has no float64
-    return compute_psf(optics, voxel, shape, model.settled(optics.na or 0.0), device=device)
+    return compute_psf(optics, voxel, shape, model.settled(optics.na or 0.0))
 
 
 def _psf_notes(psf: Psf, optics: Optics) -> list[str]:

@@ -15,6 +15,7 @@ from microdeconv.methods import METHODS, method_named
 from microdeconv.optics import Model, Optics
 from microdeconv.options import Option, Sourced, build, layered, option, options_of
 from microdeconv.problem import Method
+from microdeconv.psf.recipes import with_recipe
 from microdeconv.solve import Stopping
 
 LINE, KEYWORD = TYPED = ("command line", "keyword")  # the sources of what was typed for this one run
@@ -106,7 +107,7 @@ class Request:
 
     def values(self) -> dict[str, Sourced]:
         """The value of each option with its source, before the file is asked."""
-        return layered(all_options(), self.layers)
+        return layered(all_options(), with_recipe(self.layers))
 
 
 def method_of(values: Mapping[str, Sourced]) -> tuple[Method, Any]:

@@ -1,6 +1,7 @@
 """The house: floors, sleeping libraries, short files, described options."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ HELPS = [
     ["psf", "compute"],
     ["psf", "measure"],
     ["psf", "check"],
+    ["psf", "list"],
     ["info"],
     ["devices"],
     ["config"],
@@ -46,6 +48,19 @@ def test_help_leaves_torch_asleep(words):
         "sys.exit(f'{code} {awake}' if code or awake else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_psf_is_computed_while_torch_sleeps(tmp_path):
+    code = (
+        "import sys; from microdeconv.cli.app import main; code = main(sys.argv[1:]); "
+        "sys.exit(code or ('torch' in sys.modules and 'awake'))"
+    )
+    words = "p.tif --psf-recipe 63x-1.4-oil --emission 520 --voxel 0.2,0.1,0.1 --shape 3,9,9 --modality confocal"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "psf", "compute", *words.split()], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 

@@ -1,6 +1,6 @@
 """Optics: what cannot be is refused, units are guessed, Nyquist and cut-off are the textbook's."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -125,6 +125,12 @@ def test_two_wavelengths_add_their_frequencies() -> None:
     assert cutoff_per_um(confocal)[1] == pytest.approx(2 * 1.4 * (1 / 0.52 + 1 / 0.488))
     two_photon = Optics(na=1.0, excitation_nm=900, emission_nm=520, ri_immersion=1.333, modality="two-photon")
     assert nyquist_um(two_photon)[1] == pytest.approx(0.9 / 8)
+
+
+def test_a_light_sheet_adds_its_own_frequencies_along_z() -> None:
+    thin, thick = (Optics(0.3, 520, None, 1.333, modality="light-sheet", sheet_um=w) for w in (2.0, 1e2))
+    assert nyquist_um(thin)[0] == pytest.approx(0.5 / (0.5 + cutoff_per_um(replace(thin, modality=None))[0]))
+    assert nyquist_um(thick)[0] > 3 * nyquist_um(thin)[0]
 
 
 def test_the_theory_follows_the_aperture_unless_told() -> None:

@@ -13,6 +13,7 @@ from microdeconv.cli.run import Config, plan_lines
 from microdeconv.errors import MicrodeconvError
 from microdeconv.optics import Optics
 from microdeconv.options import build, layered, options_of
+from microdeconv.psf.recipes import with_recipe
 from microdeconv.request import Request, all_options
 
 
@@ -33,7 +34,7 @@ def info(
         own = {o.key: getattr(channel.optics, o.field) for o in options_of(Optics)}
         said = ", ".join(f"{o.flag} {own[o.key]}" for o in options_of(Optics) if own[o.key] is not None)
         lines.append(f"  channel {number} {channel.name or ''}".rstrip() + f": {said or 'no optics'}")
-        lacking = header.lacking(build(Optics, layered(options_of(Optics), [("the file", own), *above])))
+        lacking = header.lacking(build(Optics, layered(options_of(Optics), [("the file", own), *with_recipe(above)])))
         if lacking:
             lines.append(f"    a computed PSF needs {' '.join(lacking)}")
     lines += [f"  note: {note}" for note in header.notes]
@@ -69,7 +70,7 @@ def show(
     given: dict[str, Any],
 ) -> None:
     """Say each value and where it came from."""
-    values = layered(all_options(), layers(all_options(), given, config))
+    values = layered(all_options(), with_recipe(layers(all_options(), given, config)))
     for key, value in values.items():
         sys.stdout.write(f"{key} = {told(value)}  ({value.source})\n")
 

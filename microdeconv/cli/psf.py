@@ -1,4 +1,4 @@
-"""`microdeconv psf`: PSFs computed from optics."""
+"""`microdeconv psf`: its commands, and `compute`: PSFs from optics."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from microdeconv.cli import psf_check, psf_measure
+from microdeconv.cli import psf_check, psf_list, psf_measure
 from microdeconv.cli.flags import layers, need_command, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import UsageError
 from microdeconv.io.selection import Selection
 from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
 from microdeconv.options import build, layered, options_of
+from microdeconv.psf.recipes import with_recipe
 from microdeconv.request import LINE
 
 COMPUTED = (Optics, Model)
@@ -60,7 +61,7 @@ def compute(
     """Compute a PSF from optics; write it with its voxel size and optics, and a picture."""
     options = {o.key: o for group in COMPUTED for o in options_of(group)}
     options["voxel"] = next(o for o in options_of(Selection) if o.key == "voxel")
-    values = layered(options.values(), layers(options.values(), given, config))
+    values = layered(options.values(), with_recipe(layers(options.values(), given, config)))
     optics, model = build(Optics, values), build(Model, values)
     voxel = values["voxel"].value
     lacking = [*missing(optics), *([] if voxel else ["--voxel"])]
@@ -98,6 +99,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("compute")(with_options(compute, options))
     psf_measure.add_to(group)
     psf_check.add_to(group)
+    psf_list.add_to(group)
 
     @group.callback(invoke_without_command=True)
     def _psf(context: typer.Context) -> None:

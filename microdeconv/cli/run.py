@@ -11,7 +11,7 @@ from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError, UsageError
-from microdeconv.options import build, for_channel, options_of
+from microdeconv.options import build, for_channel, layered, options_of
 from microdeconv.request import Request, all_options
 from microdeconv.solve import Stopping
 
@@ -78,7 +78,8 @@ def run(
             "--save-settings with several inputs", "choose the settings on one, then use them with --config"
         )
     name = Path(output) if output is not None and folder is None else None
-    kept = (*inputs, *([] if config is None else [config]))
+    recipe = layered(all_options(), above)["psf_recipe"].value  # a name, or a file that no output may replace
+    kept = (*inputs, *(Path(p) for p in (config, recipe) if p is not None))
     requests = [Request(one, name, folder, save_settings, kept, above) for one in inputs]
     _begin(requests)
     with Terminal(log_format, quiet=quiet) as terminal:
@@ -184,11 +185,15 @@ def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
 def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
     """Write what was asked for and what was chosen; `--config` of a later run then chooses nothing anew."""
     from microdeconv.io.record import write_settings
+    from microdeconv.psf.recipes import recipes, source_of
 
     one_run = {"channel", "time", "overwrite", "parents", "preview", "record", "device", "memory", "threads", "tile"}
-    kept = {k: v.value for k, v in todo.values.items() if v.source != "default" and k not in one_run}
+    implied = ("default", source_of(todo.values["psf_recipe"].value))  # of the recipe its name is kept
+    kept = {k: v.value for k, v in todo.values.items() if v.source not in implied and k not in one_run}
     if kept.get("psf") is not None:
         kept["psf"] = str(kept["psf"].resolve())  # the next run may start elsewhere
+    if kept.get("psf_recipe") not in (None, *recipes()):
+        kept["psf_recipe"] = str(Path(kept["psf_recipe"]).resolve())
     kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
     kept["method"] = todo.method.name
     found = {n: _found(settings) for n, settings in outcome.settings.items() if settings.sources}  # no blank images

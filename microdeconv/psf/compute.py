@@ -25,9 +25,7 @@ TRIAL = (101, 121, 121)  # voxels of half the axial and lateral resolution, to s
 MOST_VOXELS = 2**26
 
 
-def compute_psf(
-    optics: Optics, voxel_um: Zyx, shape: tuple[int, int, int], model: str = "auto", *, device: str = "cpu"
-) -> Psf:
+def compute_psf(optics: Optics, voxel_um: Zyx, shape: tuple[int, int, int], model: str = "auto") -> Psf:
     """Compute the PSF of a microscope.
 
     Widefield: the light of `Pupil`. Confocal, spinning disk: excitation × (emission ⊛ pinhole). Light sheet:
@@ -48,8 +46,6 @@ def compute_psf(
         Odd sizes (z, y, x); z = 1 gives the plane in focus.
     model
         "scalar", "vectorial" or "auto".
-    device
-        A torch device with float64.
 
     Returns
     -------
@@ -75,14 +71,14 @@ def compute_psf(
     main = emission if full.modality in ("widefield", "light-sheet") else excitation
     steps = np.arange(shape[0]) - shape[0] // 2
     heights = np.asarray(main.focus_um() + steps * (voxel_um.z if shape[0] > 1 else 0.0), np.float64)
-    pixels = _onto_pixels(main, heights, voxel_um, shape[1:], device)
+    pixels = _onto_pixels(main, heights, voxel_um, shape[1:])
     if full.modality == "two-photon":
         pixels **= 2
     elif full.modality == "light-sheet":
         sigma = (full.sheet_um or math.inf) / math.sqrt(8 * math.log(2))
         pixels *= np.exp(-0.5 * (steps * voxel_um.z / sigma) ** 2)[:, None, None]
     elif full.modality in PINHOLED:
-        pixels *= _detected(emission, heights, voxel_um, shape[1:], full.pinhole_au or 1.0, device)
+        pixels *= _detected(emission, heights, voxel_um, shape[1:], full.pinhole_au or 1.0)
     pixels /= pixels.sum()
     return Psf(pixels.astype(np.float32), voxel_um, full, f"computed, {theory}, {full.modality}", notes)
 
@@ -101,12 +97,12 @@ def _pupil(optics: Optics, wavelength_nm: float | None, theory: str) -> Pupil:
 
 
 def _onto_pixels(
-    pupil: Pupil, heights_um: NDArray[np.float64], voxel_um: Zyx, lateral: tuple[int, int], device: str
+    pupil: Pupil, heights_um: NDArray[np.float64], voxel_um: Zyx, lateral: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Intensity averaged over each pixel, (z, y, x), the axis through the middle pixel."""
     nyquist = pupil.wavelength_um / (4 * pupil.na)
     weights, radii = _pixel_weights(voxel_um, lateral, nyquist)  # of a quadrant: the light is round
-    quadrant = np.clip(np.asarray(weights @ pupil.intensity(radii, heights_um, device)), 0, None)
+    quadrant = np.clip(np.asarray(weights @ pupil.intensity(radii, heights_um)), 0, None)
     rows, columns = (np.abs(np.arange(n) - n // 2) for n in lateral)
     place = rows[:, None] * (lateral[1] // 2 + 1) + columns[None, :]
     return np.ascontiguousarray(quadrant.T)[:, place]
@@ -150,7 +146,6 @@ def _detected(
     voxel_um: Zyx,
     lateral: tuple[int, int],
     pinhole_au: float,
-    device: str,
 ) -> NDArray[np.float64]:
     """Emission convolved with the pinhole's disk, by the disk's own transform; light from beyond the window counts."""
     from scipy.fft import irfft2, next_fast_len, rfft2
@@ -159,7 +154,7 @@ def _detected(
     radius = pinhole_au * 0.61 * emission.wavelength_um / emission.na
     wider = [math.ceil(radius / size) for size in voxel_um[1:]]
     seen = (lateral[0] + 2 * wider[0], lateral[1] + 2 * wider[1])
-    pixels = _onto_pixels(emission, heights_um, voxel_um, seen, device)
+    pixels = _onto_pixels(emission, heights_um, voxel_um, seen)
     sizes = [next_fast_len(n + 2 * w, real=True) for n, w in zip(seen, wider, strict=True)]
     frequencies = np.fft.fftfreq(sizes[0], voxel_um.y)[:, None], np.fft.rfftfreq(sizes[1], voxel_um.x)[None, :]
     turns = 2 * np.pi * radius * np.hypot(*frequencies)

@@ -1,4 +1,7 @@
-"""Light of a point through an objective: scalar and vectorial pupil integrals, aberrated by unlike media."""
+"""Light of a point through an objective: scalar and vectorial pupil integrals, aberrated by unlike media.
+
+In numpy: the integrals take a tenth of a second, and torch several seconds to wake.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
+
+    Reals = NDArray[np.float64]
+    Waves = NDArray[np.complex128]
 
 COVERSLIP_UM, COVERSLIP_RI = 170.0, 1.515
 WORKING_UM = 150.0  # of the immersion medium, between objective and coverslip
@@ -84,9 +89,7 @@ class Pupil:
         """2π / λ, radians per µm."""
         return 2 * math.pi / self.wavelength_um
 
-    def intensity(
-        self, radii_um: NDArray[np.float64], heights_um: NDArray[np.float64], device: str = "cpu"
-    ) -> NDArray[np.float64]:
+    def intensity(self, radii_um: Reals, heights_um: Reals) -> Reals:
         """Give the intensity at radii and heights, not normalised.
 
         Parameters
@@ -95,24 +98,17 @@ class Pupil:
             Distances from the axis, in object space.
         heights_um
             How far the objective has moved towards the coverslip from where paraxial rays focus on the point.
-        device
-            A torch device with float64.
 
         Returns
         -------
         NDArray
             float64 (r, z), ≥ 0.
         """
-        import torch
-
-        radii = torch.as_tensor(radii_um, dtype=torch.float64, device=device)
-        heights = torch.as_tensor(heights_um, dtype=torch.float64, device=device)
-        theta, weight = self._nodes(float(radii.max()), heights)
-        sine, cosine = theta.sin(), theta.cos()
-        bessel_at = self.wavenumber * self.layers.ri_immersion * radii[:, None] * sine
-        wave = torch.exp(1j * self.wavenumber * self._path(sine, heights))
-        integrals = self._vectorial if self.vectorial else self._scalar
-        return np.asarray(integrals(bessel_at, weight, sine, cosine, wave).cpu().numpy())
+        theta, weight = self._nodes(float(radii_um.max()), heights_um)
+        sine, cosine = np.sin(theta), np.cos(theta)
+        bessel_at = self.wavenumber * self.layers.ri_immersion * np.outer(radii_um, sine)
+        wave = np.exp(1j * self.wavenumber * self._path(sine, heights_um))
+        return (self._vectorial if self.vectorial else self._scalar)(bessel_at, weight, sine, cosine, wave)
 
     def focus_um(self) -> float:
         """Height of the brightest point on the axis.
@@ -124,7 +120,7 @@ class Pupil:
         sine = np.linspace(0, PARAXIAL * passed / layers.ri_immersion, 200)
         immersion = layers.ri_immersion * np.sqrt(1 - sine**2)
         across = (layers.ri_immersion * sine) ** 2
-        crossing = layers.gap_um() + immersion * sum(t / np.sqrt(n**2 - across) for n, t in layers.travelled())
+        crossing = layers.gap_um() + immersion * sum(t / np.sqrt(n**2 - across) for n, t in layers.travelled() if t)
         if np.ptp(crossing) < 1e-6:
             return 0.0
         step = self.wavelength_um / (layers.ri_immersion - math.sqrt(layers.ri_immersion**2 - self.na**2)) / 8
@@ -137,17 +133,15 @@ class Pupil:
             low, high, step = best - step, best + step, step / 50
         return best
 
-    def _nodes(self, reach_um: float, heights: Tensor) -> tuple[Tensor, Tensor]:
+    def _nodes(self, reach_um: float, heights_um: Reals) -> tuple[Reals, Reals]:
         """Angles and their weights: Gauss-Legendre in panels that keep up with the phase.
 
         √(n² − n_i² sin² θ) is steep at a critical angle; θ = a + (b − a)(3 t² − 2 t³) makes it smooth in t.
         """
-        import torch
-
         alpha = math.asin(self.na / self.layers.ri_immersion)
-        trial = torch.linspace(0, alpha, 2000, dtype=torch.float64, device=heights.device)
-        ends = torch.stack([heights.min(), heights.max()])
-        turned = self._path(trial.sin(), ends).real.diff(dim=0).abs().sum(dim=0).max()
+        ends = np.array([heights_um.min(), heights_um.max()])
+        path = self._path(np.sin(np.linspace(0, alpha, 2000)), ends).real
+        turned = np.abs(np.diff(path, axis=0)).sum(axis=0).max()
         panels = 3 + math.ceil((float(turned) + reach_um * self.na) / self.wavelength_um / CYCLES)
         nodes, weights = np.polynomial.legendre.leggauss(NODES)
         t = ((np.arange(panels)[:, None] + (nodes + 1) / 2) / panels).ravel()
@@ -155,39 +149,35 @@ class Pupil:
         critical = {n for n in (self.layers.ri_sample, self.layers.ri_glass) if n < self.na}
         knots = [0.0, *(math.asin(n / self.layers.ri_immersion) for n in sorted(critical)), alpha]
         theta = np.concatenate([a + (b - a) * t * t * (3 - 2 * t) for a, b in pairwise(knots)])
-        weight = np.concatenate([(b - a) * share for a, b in pairwise(knots)])
-        return torch.as_tensor(theta, device=heights.device), torch.as_tensor(weight, device=heights.device)
+        return theta, np.concatenate([(b - a) * share for a, b in pairwise(knots)])
 
-    def _path(self, sine: Tensor, heights: Tensor) -> Tensor:
+    def _path(self, sine: Reals, heights_um: Reals) -> Waves:
         """Gibson and Lanni's path difference, (θ, z) in µm, imaginary parts where waves are evanescent."""
-        import torch
-
         across = (self.layers.ri_immersion * sine) ** 2
-        fixed = torch.stack([thickness * _root(index, across) for index, thickness in self.layers.travelled()]).sum(
-            dim=0
-        )
-        return fixed[:, None] + _root(self.layers.ri_immersion, across)[:, None] * (self.layers.gap_um() - heights)
+        fixed = np.sum([thickness * _root(index, across) for index, thickness in self.layers.travelled()], axis=0)
+        moved = np.outer(_root(self.layers.ri_immersion, across), self.layers.gap_um() - heights_um)
+        return np.asarray(fixed[:, None] + moved)
 
-    def _scalar(self, bessel_at: Tensor, weight: Tensor, sine: Tensor, cosine: Tensor, wave: Tensor) -> Tensor:
-        import torch
+    def _scalar(self, bessel_at: Reals, weight: Reals, sine: Reals, cosine: Reals, wave: Waves) -> Reals:
+        from scipy.special import j0
 
-        amplitude = (weight * sine * cosine)[:, None] * wave
-        return _integral(torch.special.bessel_j0(bessel_at), amplitude).abs().square_()
+        return _light(j0(bessel_at), (weight * sine * cosine)[:, None] * wave)
 
-    def _vectorial(self, bessel_at: Tensor, weight: Tensor, sine: Tensor, cosine: Tensor, wave: Tensor) -> Tensor:
-        import torch
+    def _vectorial(self, bessel_at: Reals, weight: Reals, sine: Reals, cosine: Reals, wave: Waves) -> Reals:
+        from scipy import special
 
-        j0, j1 = torch.special.bessel_j0(bessel_at), torch.special.bessel_j1(bessel_at)
-        j2 = torch.where(bessel_at > 1e-6, 2 * j1 / bessel_at.clamp_min(1e-6) - j0, 0.0)
+        j0, j1 = special.j0(bessel_at), special.j1(bessel_at)
+        j2 = 2 * j1 / np.maximum(bessel_at, 1e-6) - j0
+        j2[bessel_at <= 1e-6] = 0
         s_wave, p_wave, sample_cosine = self._transmission(sine, cosine)
         sample_sine = self.layers.ri_immersion / self.layers.ri_sample * sine
-        amplitude = (weight * sine * cosine.sqrt())[:, None] * wave
-        i0 = _integral(j0, amplitude * (s_wave + p_wave * sample_cosine)[:, None])
-        i1 = _integral(j1, amplitude * (p_wave * sample_sine)[:, None])
-        i2 = _integral(j2, amplitude * (s_wave - p_wave * sample_cosine)[:, None])
-        return i0.abs().square_() + 2 * i1.abs().square_() + i2.abs().square_()
+        amplitude = (weight * sine * np.sqrt(cosine))[:, None] * wave
+        light = _light(j0, amplitude * (s_wave + p_wave * sample_cosine)[:, None])
+        light += 2 * _light(j1, amplitude * (p_wave * sample_sine)[:, None])
+        light += _light(j2, amplitude * (s_wave - p_wave * sample_cosine)[:, None])
+        return light
 
-    def _transmission(self, sine: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _transmission(self, sine: Reals, cosine: Reals) -> tuple[Waves, Waves, Waves]:
         """Fresnel's transmission for s and p waves through both interfaces, and cos θ in the sample."""
         immersed, glassy, sampled = self.layers.ri_immersion, self.layers.ri_glass, self.layers.ri_sample
         across = (immersed * sine) ** 2
@@ -198,14 +188,13 @@ class Pupil:
         return s_wave, 4 * immersion * glass / (into_glass * into_sample), sample / sampled
 
 
-def _root(index: float, across: Tensor) -> Tensor:
+def _root(index: float, across: Reals) -> Waves:
     """√(n² − n_i² sin² θ), imaginary beyond the critical angle."""
-    root: Tensor = (index**2 - across + 0j).sqrt()
-    return root
+    return np.asarray(np.sqrt(index**2 - across + 0j))
 
 
-def _integral(bessel: Tensor, amplitude: Tensor) -> Tensor:
-    """∫ over θ as a product of matrices, (r, θ) · (θ, z)."""
-    import torch
-
-    return torch.complex(bessel @ amplitude.real, bessel @ amplitude.imag)
+def _light(bessel: Reals, amplitude: Waves) -> Reals:
+    """|∫|² over θ: a product of matrices, (r, θ) · (θ, z), real and imaginary parts side by side."""
+    parts = (bessel @ amplitude.view(np.float64)).reshape(len(bessel), -1, 2)
+    parts *= parts
+    return parts[..., 0] + parts[..., 1]

@@ -89,6 +89,11 @@ def test_the_focus_is_the_brightest_height(index: float, depth: float) -> None:
     assert at_focus > (1 - 1e-3) * on_axis.max()
 
 
+@pytest.mark.parametrize("na", [1.4, 1.45, 1.49])
+def test_light_beyond_the_samples_index_does_not_move_the_focus_at_the_coverslip(na: float) -> None:
+    assert Pupil(na, 0.52, Layers(1.33, 1.515)).focus_um() == 0.0
+
+
 def test_a_very_deep_focus_is_found_in_seconds() -> None:
     light = Pupil(1.0, 0.9, Layers(1.36, 1.333, 1000.0))
     assert light.intensity(np.zeros(1), np.array([light.focus_um()]))[0, 0] > 0
