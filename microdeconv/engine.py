@@ -20,7 +20,7 @@ from microdeconv.noise import estimate_background, estimate_camera
 from microdeconv.options import AUTO, settled_for
 from microdeconv.problem import Method, Problem
 from microdeconv.psf.extent import support
-from microdeconv.psf.fit import Split, split_counts
+from microdeconv.psf.from_counts import telling_part
 from microdeconv.solve import Stopping, solve
 from microdeconv.stack import Psf
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
@@ -28,7 +28,6 @@ from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
 MORE_HALO = 24  # voxels: steps carry a border's influence further than the PSF
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
-CHECKED = 60_000  # voxels, at most, on which a PSF is checked
 BASE_MEMORY = 300 * 10**6  # bytes of the interpreter and its libraries
 
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
@@ -116,7 +115,7 @@ def settle(
     if not searched and (given != AUTO or not method.iterative):
         steps = 1 if given == AUTO else int(given)
         return replace(settings, iterations=steps, sources={**sources, "iterations": "given"})
-    problem = problem_for(telling_part(volume, background), psf, method, settings, machine)
+    problem = problem_for(telling_part(volume, background, JUDGED), psf, method, settings, machine)
     cap = stopping.max_iterations if given == AUTO else int(given)
     known = "unsure" not in sources["gain"]
     choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap), noise_known=known)
@@ -170,51 +169,6 @@ def _saturated_share(volume: NDArray[Any]) -> float:
         if volume.dtype.kind in "iu" and (top == np.iinfo(volume.dtype).max or top in (1023, 4095, 16383))
         else 0.0
     )
-
-
-def telling_part(volume: NDArray[Any], background: float, most: int = JUDGED) -> NDArray[Any]:
-    """Give the brightest box of at most so many voxels: it decides most of the likelihood.
-
-    Parameters
-    ----------
-    volume
-        Counts (z, y, x).
-    background
-        Counts, offset included.
-    most
-        Voxels.
-    """
-    depth = min(volume.shape[0], 64, math.ceil(most ** (1 / 3)))
-    edge = int((most / depth) ** 0.5)
-    if volume.size <= most:
-        return volume
-    sizes = (depth, min(edge, volume.shape[1]), min(edge, volume.shape[2]))
-    box = []
-    for axis, size in enumerate(sizes):
-        others = tuple(a for a in range(3) if a != axis)
-        profile = np.cumsum(np.concatenate([[0.0], volume.mean(axis=others, dtype=np.float64) - background]))
-        start = int(np.argmax(profile[size:] - profile[:-size]))
-        box.append(slice(start, start + size))
-        volume = volume[tuple(box[-1] if a == axis else slice(None) for a in range(3))]
-    return volume
-
-
-def split_for(volume: NDArray[Any], settings: Settings, machine: Machine) -> Split:
-    """Share out the photo-electrons of a small telling part of a volume, for `check_psf`.
-
-    Parameters
-    ----------
-    volume
-        Counts (z, y, x).
-    settings
-        From `settle`: camera and background.
-    machine
-        Where it is worked with.
-    """
-    eye = settings.camera
-    part = telling_part(volume, settings.background, CHECKED).astype(np.float32)
-    background = max((settings.background - eye.offset) / eye.gain, 0.0)
-    return split_counts((part - eye.offset) / eye.gain, background, str(machine.device))
 
 
 def problem_for(part: NDArray[Any], psf: Psf, method: Method, settings: Settings, machine: Machine) -> Problem:

@@ -138,3 +138,20 @@ def half_frequencies(sizes: Shape) -> tuple[Tensor, Tensor, Tensor]:
     """Cycles per voxel of the samples of `power_spectrum`, along z, y and x, shaped to broadcast."""
     z, y = (torch.fft.fftfreq(n) for n in sizes[:2])
     return z.reshape(-1, 1, 1), y.reshape(1, -1, 1), torch.fft.rfftfreq(sizes[2]).reshape(1, 1, -1)
+
+
+def correlation(volume: Tensor, with_this: Tensor, last: Shape, sizes: Shape) -> Tensor:
+    """Σ_p volume[p] with_this[p + last − j] for each j of a box of the given sizes."""
+    sizes_of_both = zip(volume.shape, with_this.shape, strict=True)
+    grid = [good_size(n + m, even=axis == 2) for axis, (n, m) in enumerate(sizes_of_both)]
+    product = torch.fft.rfftn(volume, grid).conj() * torch.fft.rfftn(with_this, grid)
+    found: Tensor = torch.fft.irfftn(product, grid)
+    for axis, (n, end, size) in enumerate(zip(sizes, last, grid, strict=True)):
+        found = found.index_select(axis, (end - torch.arange(n, device=found.device)) % size)
+    return found
+
+
+def passed_through(volume: Tensor, transfer: Tensor, grid: Shape) -> Tensor:
+    """Filter a volume, filled up with zeros to a grid, by a real transfer at the samples of `half_frequencies`."""
+    filtered: Tensor = torch.fft.irfftn(torch.fft.rfftn(volume, grid) * transfer, grid)
+    return filtered[tuple(slice(0, n) for n in volume.shape)]

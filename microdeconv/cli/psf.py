@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microdeconv.cli import psf_check, psf_list, psf_measure
+from microdeconv.cli import psf_check, psf_estimate, psf_list, psf_measure
 from microdeconv.cli.flags import layers, need_command, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import UsageError
@@ -98,6 +98,7 @@ def add_to(app: typer.Typer) -> None:
     options = [o for kind in COMPUTED for o in options_of(kind)] + [voxel]
     group.command("compute")(with_options(compute, options))
     psf_measure.add_to(group)
+    psf_estimate.add_to(group)
     psf_check.add_to(group)
     psf_list.add_to(group)
 

@@ -16,7 +16,7 @@ from microdeconv.errors import DataError, UsageError
 from microdeconv.io.selection import Selection
 from microdeconv.machine import MachineOptions
 from microdeconv.optics import Optics
-from microdeconv.options import Option, build, layered, options_of
+from microdeconv.options import Option, layered, options_of
 from microdeconv.request import PsfOptions
 
 if TYPE_CHECKING:
@@ -86,50 +86,31 @@ def _checked(
     path: Path, psf_path: Path, picture: Path | None, options: dict[str, Option], above: Any, *, overwrite: bool
 ) -> tuple[tuple[Finding, ...], list[str]]:
     """Read one channel of the stack and the PSF, check them, write the picture."""
-    from microdeconv.engine import settle, split_for
-    from microdeconv.io.pixels import check_pixels
+    from microdeconv.cli.one_channel import read_channel
     from microdeconv.io.preview import write_check_picture
-    from microdeconv.io.selection import pick
-    from microdeconv.io.tiff import open_stack, read_header
-    from microdeconv.machine import machine_for, prepare
-    from microdeconv.methods import METHODS
+    from microdeconv.io.tiff import read_header
+
+    values = layered(options.values(), above)
+    one = read_channel(path, values, above)
+
     from microdeconv.psf.check import check_psf
     from microdeconv.psf.evidence import residual_map
     from microdeconv.psf.file import load_psf
     from microdeconv.psf.fit import held_out_deviance
-    from microdeconv.solve import Stopping
+    from microdeconv.psf.from_counts import split_for
 
-    values = layered(options.values(), above)
-    selection: Selection = build(Selection, values)
-    stack = open_stack(path, selection)
-    header = stack.header
-    try:
-        channel, time = pick(selection.channel, header.size("C"))[0], pick(selection.time, header.size("T"))[0]
-    except ValueError as reason:
-        raise UsageError(f"--channel or --time: {reason}", f"{path} has {header.describe()}, from 0") from None
-    own = header.channels[channel].optics
-    from_file = {o.key: getattr(own, o.field) for o in options_of(Optics)}
-    optics = build(Optics, layered(options_of(Optics), [("the file", from_file), *above]))
+    header = one.header
     one_each = header.size("C") > 1 and read_header(psf_path).size("C") == header.size("C")
     psf = load_psf(
-        psf_path, header.voxel_um, header.volume_shape, channel=channel if one_each else None,
+        psf_path, header.voxel_um, header.volume_shape, channel=one.number if one_each else None,
         centre=values["psf_centre"].value, background=values["psf_background"].value == "subtract",
     )  # fmt: skip
-    offset_given = values["offset"].value != "auto"
-    volume, notes = check_pixels(stack.read(time, channel), selection, path, offset_given=offset_given)
-    if volume.min() == volume.max():
-        raise DataError(f"{path}: blank, every voxel has the same value", "give a stack with something in it")
-    machine = machine_for(build(MachineOptions, values))
-    prepare(machine)
-    rl = METHODS["rl"]
-    camera = build(CameraOptions, values)
-    settings = settle(volume, psf, channel, rl, rl.parameters(), camera, Stopping(iterations=1), machine)
-    split = split_for(volume, settings, machine)
-    found = check_psf(psf, optics, header.voxel_um, split)
+    split = split_for(one.volume, one.settings.camera, one.settings.background, one.machine.device)
+    found = check_psf(psf, one.optics, header.voxel_um, split)
     if picture is not None:
         residual = residual_map(split, held_out_deviance(split, psf))
         write_check_picture(picture, psf.pixels, residual, psf.voxel_um, overwrite=overwrite)
-    return found, [*header.notes, *notes, *settings.notes, *(f"PSF: {note}" for note in psf.notes)]
+    return found, [*one.notes, *(f"PSF: {note}" for note in psf.notes)]
 
 
 def _table(found: tuple[Finding, ...]) -> str:

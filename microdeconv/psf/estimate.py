@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from microdeconv.psf.spectrum import Spectral
 
 STEPS = {
-    "size": 0.1, "spherical": 0.2, "defocus": 0.15, "astigmatism": 0.25, "astigmatism45": 0.25, "coma_y": 0.25,
+    "size": 0.12, "spherical": 0.2, "defocus": 0.15, "astigmatism": 0.25, "astigmatism45": 0.25, "coma_y": 0.25,
     "coma_x": 0.25,
 }  # fmt: skip
-RARE = 0.25  # radians, expected of astigmatism and coma
+RARE = 0.25  # radians, expected of astigmatism and coma, and
+SEEN = 4.0  # in log-odds, from which such a one is believed
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
+FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
 ENOUGH = 4.0  # in log-odds over the nominal PSF, from which an estimate is believed
-UNITS = {"size": "(log of the width)", "aperture": "(log of NA)", "blur": "µm"}
 
 Listen = Callable[[str, int, int], None]
 
@@ -95,7 +96,9 @@ def estimate_psf(
         When the optics do not suffice for a nominal PSF.
     """
     nominal = compute_psf(optics, voxel_um, shape, theory)
-    search = _Search(light, split, AberratedModel(completed(optics)[0], voxel_um, shape), nominal, listen)
+    fitted = (min(shape[0], FITTED[0]), min(shape[1], FITTED[1]), min(shape[2], FITTED[2]))
+    model = AberratedModel(completed(optics)[0], voxel_um, fitted)
+    search = _Search(light, split, model, _within(nominal, fitted), listen)
     found = search.spectral()
     best, cost = search.settled(found)
     gain = search.nominal_cost - cost
@@ -110,8 +113,30 @@ def estimate_psf(
         return Estimated(told, named, gain, sure=False, why=why)
     why = f"log-odds {gain:.1f} over the nominal PSF"
     words = ", ".join(f"{name} {value:+.2f}" for name, (value, _) in named.items() if abs(value) >= 0.005)
-    psf = replace(search.psf(best), optics=nominal.optics, source=f"estimated: {words}; {why}", notes=nominal.notes)
+    whole = centred_psf(replace(model, shape=shape), best)
+    psf = replace(whole, optics=nominal.optics, source=f"estimated: {words}; {why}", notes=nominal.notes)
     return Estimated(psf, named, gain, sure=True, why=why)
+
+
+def centred_psf(model: AberratedModel, deviations: NDArray[np.float64]) -> Psf:
+    """The PSF of deviations, its peak brought to the middle."""
+    import torch
+
+    given = torch.tensor(deviations, dtype=torch.float32)
+    shift = [0.0, 0.0, 0.0]
+    with torch.no_grad():
+        for _ in range(3):
+            off = _peak_off(model.psf(given, (shift[0], shift[1], shift[2])).numpy())
+            shift = [s - o * size for s, o, size in zip(shift, off, model.voxel_um, strict=True)]
+        pixels = model.psf(given, (shift[0], shift[1], shift[2])).numpy()
+    return Psf(pixels, model.voxel_um, None, "estimated")
+
+
+def _within(psf: Psf, shape: tuple[int, int, int]) -> Psf:
+    """The middle of a PSF."""
+    inner = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(psf.pixels.shape, shape, strict=True))
+    pixels = psf.pixels[inner]
+    return replace(psf, pixels=pixels / pixels.sum())
 
 
 class _Search:
@@ -123,7 +148,7 @@ class _Search:
         self.model, self.split = model, split
         self.evidence = SpectralEvidence(light, model)
         self._listen, self._done = listen, 0
-        self._most = 4 + 2 * sum(name in STEPS for name in model.terms)
+        self._most = 3 + 3 * sum((name in STEPS) + (name in STEPS and name in SPREAD) for name in model.terms)
         self.nominal_cost = self._cost(nominal)
 
     def _cost(self, psf: Psf) -> float:
@@ -138,21 +163,7 @@ class _Search:
     def cost(self, deviations: NDArray[np.float64]) -> float:
         """Negative log-posterior of deviations."""
         spread = [SPREAD.get(name, RARE) for name in self.model.terms]
-        return self._cost(self.psf(deviations)) + float(np.square(deviations / spread).sum()) / 2
-
-    def psf(self, deviations: NDArray[np.float64]) -> Psf:
-        """The PSF of deviations, its peak brought to the middle."""
-        import torch
-
-        given = torch.tensor(deviations, dtype=torch.float32)
-        shift = [0.0, 0.0, 0.0]
-        with torch.no_grad():
-            for _ in range(3):
-                pixels = self.model.psf(given, (shift[0], shift[1], shift[2])).numpy()
-                off = _peak_off(pixels)
-                shift = [s - o * size for s, o, size in zip(shift, off, self.model.voxel_um, strict=True)]
-            pixels = self.model.psf(given, (shift[0], shift[1], shift[2])).numpy()
-        return Psf(pixels, self.model.voxel_um, None, "estimated")
+        return self._cost(centred_psf(self.model, deviations)) + float(np.square(deviations / spread).sum()) / 2
 
     def spectral(self) -> Spectral:
         """What the spectrum alone says."""
@@ -169,9 +180,13 @@ class _Search:
             other = best * np.array([-1 if name == "spherical" else 1 for name in self.model.terms])
             cost_of_other = self.cost(other)
             best, cost = (other, cost_of_other) if cost_of_other < cost else (best, cost)
+        common = [i for i, name in enumerate(self.model.terms) if name in STEPS and name in SPREAD]
+        for place in (*common, *common):  # twice: they stand in for one another
+            best, cost = self._along(place, STEPS[self.model.terms[place]], best, cost)
         for place, name in enumerate(self.model.terms):
-            if name in STEPS:
-                best, cost = self._along(place, STEPS[name], best, cost)
+            if name in STEPS and name not in SPREAD:
+                moved, least = self._along(place, STEPS[name], best, cost)
+                best, cost = (moved, least) if least < cost - SEEN else (best, cost)
         return best, cost
 
     def _along(
