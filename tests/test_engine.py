@@ -114,6 +114,6 @@ def test_blank_volumes_are_answered(psf):
 def test_the_stop_is_judged_on_the_brightest_part():
     volume = np.zeros((80, 300, 300), np.float32)
     volume[50:60, 200:220, 100:120] = 9
-    part = engine._telling_part(volume, 0.0)
+    part = volume[engine._telling_part(volume, 0.0)]
     assert part.size <= engine.JUDGED
     assert part.sum() == volume.sum()
