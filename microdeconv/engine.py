@@ -231,7 +231,9 @@ class Cut:
     tiles: int
 
 
-def plan_cut(field: Shape, psf: Psf | PsfSet, method: Method, machine: Machine, tile: int | str, held_bytes: int) -> Cut:
+def plan_cut(
+    field: Shape, psf: Psf | PsfSet, method: Method, machine: Machine, tile: int | str, held_bytes: int
+) -> Cut:
     """Choose the tiles of a field: as large as memory allows, or as asked for.
 
     Parameters

@@ -56,8 +56,8 @@ class Share(NamedTuple):
 class Convolver:
     """Linear convolution, for boxes of voxels inside a grid large enough that nothing wraps round.
 
-    With several kernels it is Σ kᵢ ∗ (wᵢ x), each acting on its share of the volume: a kernel that changes from place to
-    place. The spectra are summed before the one transform back.
+    With several kernels it is Σ kᵢ ∗ (wᵢ x), each acting on its share of the volume: a kernel that changes from place
+    to place. The spectra are summed before the one transform back.
 
     With h = Y / 2 the real volume x[y] is packed as the complex x[y] + i x[y + h], turned by exp(iπ y / Y) and
     transformed at half the size: multiplication there is convolution with the sign changed at each turn round the

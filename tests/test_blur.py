@@ -134,9 +134,7 @@ def test_several_psfs_blend_and_have_their_adjoint(places, origin, field):
     psf = random_set(places)
     blur = Blur(psf, field, origin=origin)
     x = np.random.default_rng(1).standard_normal(blur.object_shape).astype(np.float32)
-    along = [
-        hats(p, o - m, n) for p, o, m, n in zip(places, origin, blur.margin, blur.object_shape, strict=True)
-    ]
+    along = [hats(p, o - m, n) for p, o, m, n in zip(places, origin, blur.margin, blur.object_shape, strict=True)]
     weights = np.einsum("az,by,cx->abczyx", *along).reshape(-1, *x.shape)
     assert np.abs(weights.sum(axis=0) - 1).max() < 1e-6
     expected = np.zeros(field)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -142,7 +143,7 @@ def plan_lines(todo: Plan) -> list[str]:
         known = {k: v for k, v in channel.sources.items() if v.value is not None}
         for key, value in known.items():
             lines.append(f"    {key} {told(value)} ({value.source})")
-        shape = " x ".join(str(n) for n in channel.psf.pixels.shape)
+        shape = " x ".join(str(n) for n in channel.psf.shape)
         lines.append(f"    PSF {shape}, {channel.psf.source}")
         cut = channel.cut
         grid = " x ".join(str(n) for n in cut.grid)
@@ -184,7 +185,7 @@ def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
     one_run = {"channel", "time", "overwrite", "parents", "preview", "record", "device", "memory", "threads", "tile"}
     kept = {k: v.value for k, v in todo.values.items() if v.source != "default" and k not in one_run}
     if kept.get("psf") is not None:
-        kept["psf"] = str(kept["psf"].resolve())  # the next run may start elsewhere
+        kept["psf"] = [str(replace(one, path=one.path.resolve())) for one in kept["psf"]]  # from wherever it is used
     kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
     kept["method"] = todo.method.name
     found = {n: _found(settings) for n, settings in outcome.settings.items() if settings.sources}  # no blank images
