@@ -38,8 +38,8 @@ class PsfOptions:
 
     psf: tuple[PsfFile, ...] | None = option(
         None,
-        "A PSF file (TIFF); computed from the optics if not given. Repeat it for a PSF that changes: FILE@Z, FILE@Y,X or "
-        "FILE@Z,Y,X, µm below the coverslip (the first plane is at --depth) and from the first row and column.",
+        "A PSF file (TIFF); computed from the optics if not given. Repeat it for a PSF that changes: FILE@Z, FILE@Y,X "
+        "or FILE@Z,Y,X, µm below the coverslip (the first plane is at --depth) and from the first row and column.",
         panel="PSF and optics",
         metavar="FILE[@PLACE]",
         parse=Repeated(read_psf_file),

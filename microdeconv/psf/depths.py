@@ -8,12 +8,13 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microdeconv.optics import Optics
 from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.stack import Psf, PsfSet, Zyx
 
-LIKE = 0.98  # correlation of neighbouring PSFs from which a further one between them is not worth its time
+UNLIKE = 0.01  # one less the correlation of two neighbours, times their share of the stack: worth a PSF between them
 MOST = 8  # depths that are chosen
 SAME_INDEX = 1e-4
 SEEN = (31, 41, 41)  # voxels about the focus in which PSFs are compared
@@ -46,8 +47,9 @@ def compute_psfs(
     field
         Sizes (z, y, x) of the stack.
     depths
-        "auto": the ends of the stack, and further depths between neighbours that correlate by less than 0.98, eight at
-        most; the middle plane's alone when the ends are alike. A number: as many, evenly spread, or the middle plane's.
+        "auto": the ends of the stack, and the depth half-way between neighbours as long as their decorrelation times
+        their share of the stack is more than 0.01, eight at most; the middle plane's alone when the ends are alike. A
+        number: as many, evenly spread, or the middle plane's.
         "off": that of `depth_um` for the whole stack.
 
     Returns
@@ -71,11 +73,8 @@ def compute_psfs(
     def at(plane: float) -> Optics:
         return replace(optics, depth_um=(optics.depth_um or 0.0) + plane * voxel_um.z)
 
-    notes: tuple[str, ...] = ()
     if depths == "auto":
-        planes, least = _chosen(last, lambda plane: _core(compute_psf(at(plane), voxel_um, SEEN, model, device=device)))
-        if least < LIKE and len(planes) == MOST:
-            notes = (f"{MOST} depths are few for it: neighbours correlate by {least:.2f}",)
+        planes = _chosen(last, lambda plane: _core(compute_psf(at(plane), voxel_um, SEEN, model, device=device)))
     else:
         planes = [last / 2] if depths == 1 else [float(p) for p in np.linspace(0, last, depths)]
     shape = auto_shape(at(last), voxel_um, field)
@@ -84,27 +83,24 @@ def compute_psfs(
     if len(parts) == 1:
         return replace(parts[0], source=f"{parts[0].source}, at a depth of {told} µm, the middle of the stack")
     source = f"{len(parts)} PSFs at depths of {told} µm: {parts[0].source}"
-    return PsfSet(parts, (tuple(planes), (0.0,), (0.0,)), source, parts[0].notes + notes)
+    return PsfSet(parts, (tuple(planes), (0.0,), (0.0,)), source, parts[0].notes)
 
 
-def _core(psf: Psf) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _core(psf: Psf) -> NDArray[np.float64]:
     """The PSF about its focus as a vector of length one."""
     vector = psf.pixels.astype(np.float64).ravel()
-    return vector / np.linalg.norm(vector)
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
-def _chosen(
-    last: int, core_at: Callable[[float], np.ndarray[tuple[int], np.dtype[np.float64]]]
-) -> tuple[list[float], float]:
-    """Halve the interval of planes whose ends are least alike until all are alike; give the least correlation too."""
+def _chosen(last: int, core_at: Callable[[float], NDArray[np.float64]]) -> list[float]:
+    """Halve the interval that has most to gain: long, between unlike PSFs; near the coverslip they change in a µm."""
     cores = {0.0: core_at(0.0), float(last): core_at(float(last))}
-    while True:
+    while len(cores) < MOST:
         planes = sorted(cores)
-        alike = [float(cores[a] @ cores[b]) for a, b in pairwise(planes)]
-        worst = int(np.argmin(alike))
-        if len(planes) == 2 and alike[0] >= LIKE:
-            return [last / 2], alike[0]
-        if alike[worst] >= LIKE or len(planes) == MOST:
-            return planes, alike[worst]
-        middle = (planes[worst] + planes[worst + 1]) / 2
+        gains = [(1 - float(cores[a] @ cores[b])) * (b - a) / last for a, b in pairwise(planes)]
+        best = int(np.argmax(gains))
+        if gains[best] < UNLIKE:
+            return planes if len(planes) > 2 else [last / 2]
+        middle = (planes[best] + planes[best + 1]) / 2
         cores[middle] = core_at(middle)
+    return sorted(cores)

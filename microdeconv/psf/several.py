@@ -85,7 +85,7 @@ def check_places(places: Sequence[tuple[float, ...]], names: Sequence[str]) -> N
     """
     if len(places) == 1:
         return
-    for place, name in zip(places, names, strict=True):
+    for number, (place, name) in enumerate(zip(places, names, strict=True)):
         if not place:
             raise UsageError(f"{len(places)} PSFs, and {name} has no place", "name each with its place, as b.tif@20")
         if len(place) != len(places[0]):
@@ -93,7 +93,7 @@ def check_places(places: Sequence[tuple[float, ...]], names: Sequence[str]) -> N
                 f"{names[0]} and {name}: places of {len(places[0])} and {len(place)} numbers",
                 "give all @Z, all @Y,X or all @Z,Y,X",
             )
-        if places.index(place) != (first := names.index(name)) and place in places[:first]:
+        if place in places[:number]:
             raise UsageError(f"{names[places.index(place)]} and {name} are at one place", "leave one out")
     for wanted in product(*(sorted(set(along)) for along in zip(*places, strict=True))):
         if wanted not in places:
@@ -147,9 +147,7 @@ def arranged(
         outside = [f"{p:g}" for p in along.get(axis, []) if not first - unit[axis] < p < last + unit[axis]]
         if outside:
             reach = f"{first:g} to {last:g} {word}"
-            notes.append(
-                f"{NAMES[axis]} {', '.join(outside)} {word} lies outside the stack, which reaches from {reach}"
-            )
+            notes.append(f"{NAMES[axis]} {', '.join(outside)} {word} lies outside the stack, {reach}")
     order = {place: psf for psf, place in placed}
     parts = tuple(order[place] for place in product(*along.values()))
     told = "; ".join(f"{NAMES[a]} {', '.join(f'{p:g}' for p in ps)}" for a, ps in along.items() if len(ps) > 1)
