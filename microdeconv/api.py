@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,12 +22,15 @@ from microdeconv.methods import METHODS, method_named
 from microdeconv.options import AUTO, Option, Sourced, build, convert, nearest, options_of
 from microdeconv.problem import Method
 from microdeconv.psf.file import SAME_VOXEL, ready
+from microdeconv.psf.several import arranged
 from microdeconv.request import KEYWORD, PsfOptions, refuse_idle, refuse_surplus
 from microdeconv.solve import Stopping
-from microdeconv.stack import Psf, Zyx
+from microdeconv.stack import Psf, PsfSet, Zyx
 
 GROUPS = (Stopping, PsfOptions, CameraOptions, Selection, MachineOptions)
 INDENT = " " * 8  # of the docstring's list of options
+Placed = tuple["ArrayLike | Psf", "float | tuple[float, ...]"]
+AnyPsf = Psf | PsfSet | Sequence[Placed]
 OF_FILES = ("psf", "axes", "series", "channel", "time", "voxel_um", "rgb")  # an array needs none of these
 
 
@@ -49,14 +52,14 @@ class Result:
 
     image: NDArray[Any]
     settings: Settings
-    psf: Psf
+    psf: Psf | PsfSet
     notes: tuple[str, ...]
 
 
 @overload
 def deconvolve(
     image: ArrayLike,
-    psf: ArrayLike | Psf | None,
+    psf: ArrayLike | AnyPsf | None,
     method: str = ...,
     *,
     voxel_um: Zyx | None = ...,
@@ -67,7 +70,7 @@ def deconvolve(
 @overload
 def deconvolve(
     image: ArrayLike,
-    psf: ArrayLike | Psf | None,
+    psf: ArrayLike | AnyPsf | None,
     method: str = ...,
     *,
     voxel_um: Zyx | None = ...,
@@ -77,7 +80,7 @@ def deconvolve(
 ) -> Result: ...
 def deconvolve(
     image: ArrayLike,
-    psf: ArrayLike | Psf | None,
+    psf: ArrayLike | AnyPsf | None,
     method: str = "rl",
     *,
     voxel_um: Zyx | None = None,
@@ -92,7 +95,9 @@ def deconvolve(
     image
         (y, x) or (z, y, x), counts, any real dtype.
     psf
-        Array of as many dimensions and any scale, or a `Psf` made ready; identity does not look at it.
+        Array of as many dimensions and any scale, or a `Psf` made ready; identity does not look at it. Where it changes
+        over the field: a `PsfSet`, or a list of pairs (PSF, place) that form a grid, each place z, (y, x) or (z, y, x),
+        in voxels from the first plane, row and column.
     method
         "rl", "rl-tv", "wiener" or "identity".
     voxel_um, psf_voxel_um
@@ -124,7 +129,7 @@ def deconvolve(
     """
     chosen = method_named(method)
     values = _values(chosen, options)
-    refuse_idle(values, chosen, raw_psf=not isinstance(psf, Psf))
+    refuse_idle(values, chosen, raw_psf=_is_raw(psf))
     refuse_surplus(values, 1)
     volume, shape, noted = _volume(image, chosen, values)
     machine_options: MachineOptions = build(MachineOptions, values)
@@ -198,25 +203,44 @@ def _volume(
     return volume, array.shape, notes
 
 
+def _is_placed(psf: Any) -> TypeGuard[Sequence[Placed]]:
+    """Whether it is a list of PSFs with places, not one array."""
+    pairs = isinstance(psf, (list, tuple)) and len(psf) > 0
+    return pairs and all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], (Psf, np.ndarray)) for p in psf)
+
+
+def _is_raw(psf: Any) -> bool:
+    """Whether anything of it is made ready yet."""
+    return any(not isinstance(one, Psf) for one, _ in psf) if _is_placed(psf) else not isinstance(psf, (Psf, PsfSet))
+
+
 def _kernel(
-    psf: ArrayLike | Psf | None,
+    psf: Any,
     field: tuple[int, ...],
     voxel_um: Zyx | None,
     psf_voxel_um: Zyx | None,
     method: Method,
     options: PsfOptions,
-) -> Psf:
+) -> Psf | PsfSet:
     """Make the PSF ready; refuse voxel sizes that could do nothing."""
     if method.keeps_counts:
         return DELTA
     if psf is None:
         raise UsageError("this method needs a PSF", "give an array, or compute one with microdeconv.compute_psf")
-    if isinstance(psf, Psf):
+    if _is_placed(psf):
+        pairs = []
+        for one, place in psf:
+            ready_one = _kernel(one, field, voxel_um, psf_voxel_um, method, options)
+            if isinstance(ready_one, PsfSet):
+                raise UsageError("a PsfSet has its places already", "give PSFs, each with a place")
+            pairs.append((ready_one, tuple(float(p) for p in (place if isinstance(place, tuple) else (place,)))))
+        return arranged(pairs, (field[0], field[1], field[2]))
+    if isinstance(psf, (Psf, PsfSet)):
         if psf_voxel_um is not None:
             raise UsageError("psf_voxel_um does not apply to a PSF made ready", "leave it out")
         if voxel_um and psf.voxel_um and not np.allclose(voxel_um, psf.voxel_um, rtol=SAME_VOXEL, equal_nan=True):
             raise DataError(f"the PSF was made for voxels of {psf.voxel_um}, not {voxel_um}", "make it for these")
-        if (psf.pixels.shape[0] > 1) != (field[0] > 1):
+        if any((one.shape[0] > 1) != (field[0] > 1) for one in psf.parts):
             raise DataError("the PSF and the image are not both 2-D or both 3-D", "make a PSF for this image")
         return psf
     if (voxel_um is None) != (psf_voxel_um is None):

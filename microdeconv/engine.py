@@ -20,15 +20,17 @@ from microdeconv.noise import estimate_background, estimate_camera
 from microdeconv.options import AUTO, settled_for
 from microdeconv.problem import Method, Problem
 from microdeconv.psf.extent import support
-from microdeconv.psf.from_counts import telling_part
+from microdeconv.psf.from_counts import telling_box
 from microdeconv.solve import Stopping, solve
-from microdeconv.stack import Psf
+from microdeconv.stack import Psf, PsfSet
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
 MORE_HALO = 24  # voxels: steps carry a border's influence further than the PSF
 JUDGED = 600_000  # voxels, at most, on which the stop is chosen
 BASE_MEMORY = 300 * 10**6  # bytes of the interpreter and its libraries
+EACH_PSF = 2.5  # floats a voxel of the transform grid, of each PSF after the first: spectrum, filtered, in the making
+BLENDED = (1.0, 1.0, 0.0)  # floats, as `Method.floats`, that blending several takes: a sum, a weighted object
 
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
 
@@ -73,7 +75,7 @@ class Settings:
 
 def settle(
     volume: NDArray[Any],
-    psf: Psf,
+    psf: Psf | PsfSet,
     channel: int,
     method: Method,
     parameters: Any,
@@ -115,7 +117,8 @@ def settle(
     if not searched and (given != AUTO or not method.iterative):
         steps = 1 if given == AUTO else int(given)
         return replace(settings, iterations=steps, sources={**sources, "iterations": "given"})
-    problem = problem_for(telling_part(volume, background, JUDGED), psf, method, settings, machine)
+    box = telling_box(volume, background, JUDGED)
+    problem = problem_for(volume[box], psf, method, settings, machine, _corner(box))
     cap = stopping.max_iterations if given == AUTO else int(given)
     known = "unsure" not in sources["gain"]
     choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap), noise_known=known)
@@ -171,14 +174,24 @@ def _saturated_share(volume: NDArray[Any]) -> float:
     )
 
 
-def problem_for(part: NDArray[Any], psf: Psf, method: Method, settings: Settings, machine: Machine) -> Problem:
-    """Set up the problem of a volume or a tile, in photo-electrons, on the device."""
-    return _problem(part, _blur_for(part.shape, psf, method, machine), method, settings)
+def _corner(box: tuple[slice, ...]) -> Shape:
+    z, y, x = (one.start for one in box)
+    return z, y, x
 
 
-def _blur_for(shape: tuple[int, ...], psf: Psf, method: Method, machine: Machine) -> Blur:
+def problem_for(
+    part: NDArray[Any], psf: Psf | PsfSet, method: Method, settings: Settings, machine: Machine,
+    origin: Shape = (0, 0, 0),
+) -> Problem:  # fmt: skip
+    """Set up the problem of a volume or of the part that begins at `origin`, in photo-electrons, on the device."""
+    return _problem(part, _blur_for(part.shape, psf, method, machine, origin), method, settings)
+
+
+def _blur_for(
+    shape: tuple[int, ...], psf: Psf | PsfSet, method: Method, machine: Machine, origin: Shape = (0, 0, 0)
+) -> Blur:
     margin = MARGIN if method.margin is None else method.margin
-    return Blur(psf, (shape[0], shape[1], shape[2]), machine.device, margin)
+    return Blur(psf, (shape[0], shape[1], shape[2]), machine.device, margin, origin)
 
 
 def _problem(part: NDArray[Any], blur: Blur, method: Method, settings: Settings) -> Problem:
@@ -202,7 +215,9 @@ class Cut:
     tiles: int
 
 
-def plan_cut(field: Shape, psf: Psf, method: Method, machine: Machine, tile: int | str, held_bytes: int) -> Cut:
+def plan_cut(
+    field: Shape, psf: Psf | PsfSet, method: Method, machine: Machine, tile: int | str, held_bytes: int
+) -> Cut:
     """Choose the tiles of a field: as large as memory allows, or as asked for.
 
     Parameters
@@ -223,15 +238,20 @@ def plan_cut(field: Shape, psf: Psf, method: Method, machine: Machine, tile: int
     MemoryShortError
         When not even the smallest tile fits.
     """
-    kernel, reach = psf.pixels.shape, support(psf, HALO_SHARE)
+    reaches = [support(one, HALO_SHARE) for one in psf.parts]
+    reach = [max(along) for along in zip(*reaches, strict=True)]
     halo = (reach[1] + MORE_HALO, reach[2] + MORE_HALO)
     on_host = machine.memory - BASE_MEMORY - held_bytes
     budget = on_host if machine.device_memory is None else min(int(0.85 * machine.device_memory), 2**62)
 
+    needs = method.floats
+    if len(psf.parts) > 1:
+        needs = (needs[0] + EACH_PSF * (len(psf.parts) - 1) + BLENDED[0], needs[1] + BLENDED[1], needs[2] + BLENDED[2])
+
     def need(read: Shape) -> tuple[Shape, int]:
         margin = MARGIN if method.margin is None else method.margin
-        _, held, grid = plan_grids(kernel, read, margin)
-        floats = sum(n * math.prod(shape) for n, shape in zip(method.floats, (grid, held, read), strict=True))
+        _, held, grid = plan_grids(psf.shape, read, margin)
+        floats = sum(n * math.prod(shape) for n, shape in zip(needs, (grid, held, read), strict=True))
         return grid, int(4 * floats)
 
     if tile == "off":
@@ -254,7 +274,7 @@ def plan_cut(field: Shape, psf: Psf, method: Method, machine: Machine, tile: int
 
 def deconvolve_volume(
     volume: NDArray[Any],
-    psf: Psf,
+    psf: Psf | PsfSet,
     method: Method,
     settings: Settings,
     machine: Machine,
@@ -300,7 +320,7 @@ def deconvolve_volume(
 def _deconvolve_tiles(
     volume: NDArray[Any],
     tiles: list[Tile],
-    psf: Psf,
+    psf: Psf | PsfSet,
     method: Method,
     settings: Settings,
     machine: Machine,
@@ -311,8 +331,9 @@ def _deconvolve_tiles(
     blur = None
     for number, tile in enumerate(tiles):
         part = tile.cut(volume)
-        if blur is None:
-            blur = _blur_for(part.shape, psf, method, machine)
+        if blur is None or (isinstance(psf, PsfSet) and psf.lateral):
+            blur = None  # its memory is needed for the next
+            blur = _blur_for(part.shape, psf, method, machine, (0, tile.read[0].start, tile.read[1].start))
             release(machine.device)
         done = number * settings.iterations
         estimate = solve(

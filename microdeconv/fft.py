@@ -7,6 +7,8 @@ quicker on a CPU than the real transform and its inverse.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,8 +31,33 @@ def _is_smooth(n: int) -> bool:
     return n == 1
 
 
+class Share(NamedTuple):
+    """What of a volume belongs to a kernel: a box that begins at `start`, its voxels weighted along some axes.
+
+    Weights are float32, shaped to broadcast over the box (z, y, x).
+    """
+
+    start: Shape
+    size: Shape
+    weights: tuple[Tensor, ...]
+
+    def of(self, volume: Tensor) -> Tensor:
+        """The box of a volume, in it; not weighted yet."""
+        z, y, x = (slice(s, s + n) for s, n in zip(self.start, self.size, strict=True))
+        return volume[z, y, x]
+
+    def weighted(self, box: Tensor) -> Tensor:
+        """A copy of a box, weighted."""
+        for number, weight in enumerate(self.weights):
+            box = box.mul_(weight) if number else box * weight
+        return box
+
+
 class Convolver:
-    """Linear convolution with one kernel, for boxes of voxels inside a grid large enough that nothing wraps round.
+    """Linear convolution, for boxes of voxels inside a grid large enough that nothing wraps round.
+
+    With several kernels it is Σ kᵢ ∗ (wᵢ x), each acting on its share of the volume: a kernel that changes from place
+    to place. The spectra are summed before the one transform back.
 
     With h = Y / 2 the real volume x[y] is packed as the complex x[y] + i x[y + h], turned by exp(iπ y / Y) and
     transformed at half the size: multiplication there is convolution with the sign changed at each turn round the
@@ -38,25 +65,35 @@ class Convolver:
 
     Parameters
     ----------
-    kernel
-        float32 (z, y, x), odd sizes, its origin in the middle voxel.
+    kernels
+        float32 (z, y, x), odd sizes, the origin in the middle voxel.
     grid
-        Sizes of the transform, the middle one even, all at least the kernel's.
+        Sizes of the transform, the middle one even, all at least the kernels'.
+    shares
+        What each of several kernels acts on; a single one acts on all.
+
+    Attributes
+    ----------
+    spectrum
+        complex64, the kernels along its first axis.
 
     References
     ----------
     R. Crandall, B. Fagin, Math. Comp. 62, 305 (1994), right-angle convolution.
     """
 
-    def __init__(self, kernel: Tensor, grid: Shape) -> None:
-        if grid[1] % 2 or any(k > g for k, g in zip(kernel.shape, grid, strict=True)):
-            raise ValueError(f"a kernel of {tuple(kernel.shape)} does not fit a grid of {grid}")
+    def __init__(self, kernels: Sequence[Tensor], grid: Shape, shares: Sequence[Share] = ()) -> None:
+        for kernel in kernels:
+            if grid[1] % 2 or any(k > g for k, g in zip(kernel.shape, grid, strict=True)):
+                raise ValueError(f"a kernel of {tuple(kernel.shape)} does not fit a grid of {grid}")
         self.grid = grid
         self.half = grid[1] // 2
-        angle = torch.arange(self.half, dtype=torch.float64, device=kernel.device) * (math.pi / grid[1])
+        self._shares = shares
+        angle = torch.arange(self.half, dtype=torch.float64, device=kernels[0].device) * (math.pi / grid[1])
         self._turn = torch.polar(torch.ones_like(angle), angle).to(torch.complex64).reshape(1, -1, 1)
         self._turn_back = self._turn.conj().resolve_conj()
-        self.spectrum = self._transfer_of(kernel)
+        spectra = [self._transfer_of(kernel) for kernel in kernels]
+        self.spectrum = torch.stack(spectra) if shares else spectra[0][None]  # no copy of a single one
 
     def _transfer_of(self, kernel: Tensor) -> Tensor:
         # at the corner, where it reaches to the origin in steps, each a phase
@@ -77,21 +114,34 @@ class Convolver:
 
     def convolve(self, volume: Tensor, start: Shape, out: Tensor) -> Tensor:
         """Convolve a volume that lies at the grid's corner; fill `out` with the box that begins at `start`."""
-        spectrum = torch.fft.fftn(self._packed(volume, (0, 0, 0)))
-        spectrum.mul_(self.spectrum)
-        return self._unpacked(torch.fft.ifftn(spectrum), start, out)
+        if not self._shares:
+            total = torch.fft.fftn(self._packed(volume, (0, 0, 0))).mul_(self.spectrum[0])
+        else:
+            total = torch.zeros_like(self.spectrum[0])
+            for share, kernel in zip(self._shares, self.spectrum, strict=True):
+                packed = self._packed(share.weighted(share.of(volume)), share.start)
+                total.addcmul_(torch.fft.fftn(packed), kernel)
+                del packed
+        return self._unpacked(torch.fft.ifftn(total), start, out)
 
     def correlate(self, volume: Tensor, start: Shape, out: Tensor, spectrum: Tensor | None = None) -> Tensor:
         """The adjoint: correlate a volume that lies at `start`; fill `out` with the box at the grid's corner.
 
-        Another `spectrum` may stand for the kernel's own: with the kernel's times a real filter it filters as well.
+        Another `spectrum` may stand for the kernels' own: with theirs times a real filter it filters as well.
         """
         packed = self._packed(volume, start)
         # ifft(conj(K) fft(w)) = conj(fft(K ifft(conj(w)))): no conjugated copy of the kernel's spectrum
         product = torch.fft.ifftn(packed.conj_physical_())
         del packed
-        product.mul_(self.spectrum if spectrum is None else spectrum)
-        return self._unpacked(torch.fft.fftn(product).conj_physical_(), (0, 0, 0), out)
+        kernels = self.spectrum if spectrum is None else spectrum
+        if not self._shares:
+            return self._unpacked(torch.fft.fftn(product.mul_(kernels[0])).conj_physical_(), (0, 0, 0), out)
+        out.zero_()
+        for share, kernel in zip(self._shares, kernels, strict=True):
+            box = out.new_empty(share.size)
+            self._unpacked(torch.fft.fftn(product * kernel).conj_physical_(), share.start, box)
+            share.of(out).add_(share.weighted(box))
+        return out
 
     def _packed(self, volume: Tensor, start: Shape) -> Tensor:
         z, y, x = (slice(s, s + n) for s, n in zip(start, volume.shape, strict=True))

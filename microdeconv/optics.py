@@ -80,8 +80,8 @@ class Optics:
         low=1.0, high=1.8,
     )  # fmt: skip
     depth_um: float | None = option(
-        None, "Depth of the focus in the sample below the coverslip, µm; 0 if not given.", panel=PANEL, flag="depth",
-        metavar="UM", parse=read_depth,
+        None, "Depth of the first plane's focus in the sample below the coverslip, µm; 0 if not given.", panel=PANEL,
+        flag="depth", metavar="UM", parse=read_depth,
     )  # fmt: skip
     modality: Modality | None = option(None, "Kind of microscope; widefield if nobody says.", panel=PANEL)
     pinhole_au: float | None = option(
@@ -119,6 +119,21 @@ class Model:
         if chosen != "auto":
             return str(chosen)
         return "vectorial" if na >= 0.7 else "scalar"
+
+
+@dataclass(frozen=True, slots=True)
+class DepthOptions:
+    """At how many depths PSFs are computed."""
+
+    depths: int | Literal["auto", "off"] = option(
+        "auto",
+        "Depths at which PSFs are computed where --ri-sample is not --ri-immersion: auto, as many as differ, 8 at "
+        "most; off, one for all planes, at --depth; or a number, evenly spread.",
+        panel=PANEL,
+        metavar="auto|off|N",
+        low=1,
+        high=64,
+    )
 
 
 def missing(optics: Optics) -> tuple[str, ...]:

@@ -53,6 +53,11 @@ class Option(NamedTuple):
         return isinstance(self.parse, PerChannel)
 
     @property
+    def repeated(self) -> bool:
+        """Whether it may be given several times; a list in TOML files, joined by `os.pathsep` in the environment."""
+        return isinstance(self.parse, Repeated)
+
+    @property
     def is_flag(self) -> bool:
         """Whether the option is a switch without a value."""
         return self.kind is bool
@@ -135,7 +140,8 @@ def convert(opt: Option, raw: Any) -> Any:
         value = opt.parse(raw) if opt.parse else _read(opt.kind, raw)
         _check_bounds(opt, value)
     except (ValueError, TypeError) as reason:
-        raise UsageError(f"--{opt.flag} {raw!s}: {reason}", f"--{opt.flag} takes {expected(opt)}") from None
+        said = ", ".join(map(str, raw)) if opt.repeated and isinstance(raw, (list, tuple)) else raw
+        raise UsageError(f"--{opt.flag} {said!s}: {reason}", f"--{opt.flag} takes {expected(opt)}") from None
     return value
 
 
@@ -209,6 +215,26 @@ class PerChannel:
             raise ValueError("an empty list")
         values = tuple(AUTO if self.auto and str(p).strip() == AUTO else self.read(p) for p in parts)
         return values[0] if len(values) == 1 or set(values) == {AUTO} else values
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Repeated:
+    """Reads a value that may be given several times, as a tuple.
+
+    Attributes
+    ----------
+    read
+        Reads one; raises `ValueError`.
+    """
+
+    read: Callable[[Any], Any]
+
+    def __call__(self, raw: Any) -> Any:
+        """Read them all."""
+        parts = raw if isinstance(raw, (list, tuple)) else [raw]
+        if not parts:
+            raise ValueError("an empty list")
+        return tuple(self.read(part) for part in parts)
 
 
 def per_channel(kind: type) -> PerChannel:

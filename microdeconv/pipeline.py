@@ -25,6 +25,7 @@ from microdeconv.options import AUTO, for_channel
 from microdeconv.planning import Plan
 from microdeconv.request import OutputOptions
 from microdeconv.solve import Stopping
+from microdeconv.stack import Psf, PsfSet
 
 
 @dataclass(slots=True)
@@ -139,9 +140,7 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
         channels.append(
             {
                 "channel": channel.number,
-                "psf": channel.psf.source,
-                "psf_shape": list(channel.psf.pixels.shape),
-                "psf_sha256": hashlib.sha256(np.ascontiguousarray(channel.psf.pixels).data).hexdigest(),
+                **_psf_record(channel.psf),
                 "optics": {k: list(v) for k, v in channel.sources.items() if v.value is not None},
                 "background": chosen.background,
                 "offset": chosen.camera.offset,
@@ -166,6 +165,16 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
         "scale": 1.0,
         "channels": channels,
     }  # fmt: skip
+
+
+def _psf_record(psf: Psf | PsfSet) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for one in psf.parts:
+        digest.update(np.ascontiguousarray(one.pixels).data)
+    told: dict[str, Any] = {"psf": psf.source, "psf_shape": list(psf.shape), "psf_sha256": digest.hexdigest()}
+    if isinstance(psf, PsfSet):
+        told["psf_places_voxels"] = {axis: list(along) for axis, along in zip("zyx", psf.places, strict=True)}
+    return told
 
 
 def _digest(path: Path) -> str:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from microdeconv.machine import Machine, MachineOptions, machine_for
 from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
 from microdeconv.options import Sourced, build, for_channel, layered, options_of
 from microdeconv.problem import Method
-from microdeconv.psf.compute import auto_shape, compute_psf
-from microdeconv.psf.file import load_psf
+from microdeconv.psf.depths import changes_with_depth, compute_psfs
 from microdeconv.psf.recipes import with_recipe
+from microdeconv.psf.several import load_psfs
 from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
-from microdeconv.stack import Header, Psf, Stack
+from microdeconv.stack import Header, Psf, PsfSet, Stack
 
 DIFFERENT = 0.05  # between the file and the line, beyond which it is said
 
@@ -37,7 +38,7 @@ class ChannelPlan:
     number: int
     optics: Optics
     sources: Mapping[str, Sourced]
-    psf: Psf
+    psf: Psf | PsfSet
     cut: Cut
 
 
@@ -98,15 +99,17 @@ def plan(request: Request) -> Plan:
     voxels = math.prod(header.volume_shape)
     result = 8 if method.keeps_counts else 4
     held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
-    _check_files(request, values["psf"].value, outputs, options, header_out.n_bytes)
+    _check_files(request, [one.path for one in values["psf"].value or ()], outputs, options, header_out.n_bytes)
     notes += refuse_surplus(values, header.size("C"))
     settled = [_optics_of(header, number, request) for number in channels]
     _refuse_idle_optics([(optics, sources) for optics, sources, _ in settled])
+    _refuse_idle_depths(values, [optics for optics, _, _ in settled], header)
     planned = []
     for number, (optics, sources, said) in zip(channels, settled, strict=True):
         notes += said
         psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number)
-        notes += [f"PSF: {n}" for n in psf.notes] + _psf_notes(psf, optics) + _sampling_notes(optics, header)
+        notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
+        notes += _psf_notes(psf, optics) if values["psf"].value is not None else []
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
     notes += _shared_notes(planned, values)
@@ -153,11 +156,12 @@ def refuse_shared_outputs(requests: Sequence[Request]) -> None:
                 )
 
 
-def _check_files(request: Request, psf: Path | None, outputs: Outputs, options: OutputOptions, needed: int) -> None:
+def _check_files(request: Request, psfs: Sequence[Path], outputs: Outputs, options: OutputOptions, needed: int) -> None:
     """Refuse an image for its own PSF, and an output that cannot be written or is an input or another output."""
-    if psf is not None and psf.exists() and request.input.exists() and psf.samefile(request.input):
-        raise DataError(f"{psf}: is the image itself, not its PSF", "give the file of the PSF, or leave --psf out")
-    inputs = [request.input, *request.kept, *([] if psf is None else [psf])]
+    for psf in psfs:
+        if psf.exists() and request.input.exists() and psf.samefile(request.input):
+            raise DataError(f"{psf}: is the image itself, not its PSF", "give the file of the PSF, or leave --psf out")
+    inputs = [request.input, *request.kept, *psfs]
     taken = set[Path]()
     for path in outputs.paths():
         size = needed if path == outputs.result else 0
@@ -233,42 +237,52 @@ def _refuse_idle_optics(settled: list[tuple[Optics, dict[str, Sourced]]]) -> Non
             raise UsageError(f"--{key} does not apply to {modality} microscopes", "leave it out, or give --modality")
 
 
+def _refuse_idle_depths(values: Mapping[str, Sourced], settled: list[Optics], header: Header) -> None:
+    """Refuse a number of depths that was typed where no channel's PSF changes with depth."""
+    asked = values["depths"]
+    if asked.source != LINE or not isinstance(asked.value, int) or asked.value == 1:
+        return
+    if not any(changes_with_depth(optics, header.volume_shape) for optics in settled):
+        remedy = "leave it out, or give --ri-sample" if header.size("Z") > 1 else "leave it out"
+        raise UsageError(f"--depths {asked.value}: the PSF does not change with depth here", remedy)
+
+
 def _psf_for(
     request: Request,
     values: Mapping[str, Sourced],
     optics: Optics,
     header: Header,
     number: int,
-) -> Psf:
-    """The PSF of a channel: its own in a file of as many channels, else the file's only one, else computed."""
+) -> Psf | PsfSet:
+    """The PSF of a channel: its own in files of as many channels, else the files' only one, else computed."""
     options: PsfOptions = build(PsfOptions, values)
     voxel = header.voxel_um
     if options.psf is not None:
-        one_each = header.size("C") > 1 and read_header(options.psf).size("C") == header.size("C")
-        return load_psf(
-            options.psf, voxel, header.volume_shape, channel=number if one_each else None,
-            centre=options.psf_centre, background=options.psf_background == "subtract",
+        return load_psfs(
+            options.psf, voxel, header.volume_shape, channel=number, channels=header.size("C"),
+            depth_um=optics.depth_um or 0.0, centre=options.psf_centre,
+            background=options.psf_background == "subtract",
         )  # fmt: skip
     lacking = header.lacking(optics)
     if lacking or voxel is None:
         raise DataError(
             f"{request.input}: the optics are not all known", f"give {' '.join(lacking)}, or a PSF with --psf"
         )
-    shape = auto_shape(optics, voxel, header.volume_shape)
     model: Model = build(Model, values)
-    return compute_psf(optics, voxel, shape, model.settled(optics.na or 0.0))
+    theory, depths = model.settled(optics.na or 0.0), values["depths"].value
+    return compute_psfs(optics, voxel, header.volume_shape, theory, depths)
 
 
-def _psf_notes(psf: Psf, optics: Optics) -> list[str]:
+def _psf_notes(psf: Psf | PsfSet, optics: Optics) -> list[str]:
     """Warn of a PSF whose own optics are not the channel's."""
-    if psf.optics is None:
-        return []
     notes = []
-    for one in options_of(Optics):
-        own, wanted = getattr(psf.optics, one.field), getattr(optics, one.field)
+    for part, one in product(psf.parts, options_of(Optics)):
+        if part.optics is None or (one.key == "depth" and len(psf.parts) > 1):
+            continue
+        own, wanted = getattr(part.optics, one.field), getattr(optics, one.field)
         if isinstance(own, float) and isinstance(wanted, float) and abs(own - wanted) > DIFFERENT * wanted:
             notes.append(f"the PSF was made for --{one.flag} {own:g}, the channel has {wanted:g}")
-    return notes
+    return list(dict.fromkeys(notes))
 
 
 def _shared_notes(planned: Sequence[ChannelPlan], values: Mapping[str, Sourced]) -> list[str]:

@@ -12,12 +12,14 @@ from microdeconv.errors import UsageError
 from microdeconv.io.selection import Selection
 from microdeconv.machine import MachineOptions
 from microdeconv.methods import METHODS, method_named
-from microdeconv.optics import Model, Optics
-from microdeconv.options import Option, Sourced, build, layered, option, options_of
+from microdeconv.optics import DepthOptions, Model, Optics
+from microdeconv.options import Option, Repeated, Sourced, build, layered, option, options_of
 from microdeconv.problem import Method
+from microdeconv.psf.named import PsfFile, read_psf_file
 from microdeconv.psf.recipes import with_recipe
 from microdeconv.solve import Stopping
 
+COMPUTED = (Model, DepthOptions)  # options of PSFs that are computed
 LINE, KEYWORD = TYPED = ("command line", "keyword")  # the sources of what was typed for this one run
 
 
@@ -35,8 +37,13 @@ class MethodOptions:
 class PsfOptions:
     """Where the PSF comes from."""
 
-    psf: Path | None = option(
-        None, "A PSF file (TIFF); computed from the optics if not given.", panel="PSF and optics", metavar="FILE"
+    psf: tuple[PsfFile, ...] | None = option(
+        None,
+        "A PSF file (TIFF); computed from the optics if not given. Repeat it for a PSF that changes: FILE@Z, FILE@Y,X "
+        "or FILE@Z,Y,X, µm below the coverslip (the first plane is at --depth) and from the first row and column.",
+        panel="PSF and optics",
+        metavar="FILE[@PLACE]",
+        parse=Repeated(read_psf_file),
     )
     psf_centre: Literal["peak", "centroid", "none"] = option(
         "peak", "What of a PSF file is put in the middle; none: its middle voxel stays.", panel="PSF and optics"
@@ -65,7 +72,8 @@ class OutputOptions:
 
 
 SHARED: tuple[type, ...] = (
-    MethodOptions, Stopping, PsfOptions, Optics, Model, Selection, CameraOptions, MachineOptions, OutputOptions,
+    MethodOptions, Stopping, PsfOptions, Optics, Model, DepthOptions, Selection, CameraOptions, MachineOptions,
+    OutputOptions,
 )  # fmt: skip
 
 
@@ -144,11 +152,11 @@ def refuse_idle(values: Mapping[str, Sourced], method: Method, *, raw_psf: bool)
     idle = [o for m in METHODS.values() for o in options_of(m.parameters) if o.key not in own]
     idle += [] if method.iterative else options_of(Stopping)
     if method.keeps_counts:
-        idle += [o for group in (PsfOptions, Optics, Model, CameraOptions) for o in options_of(group)]
+        idle += [o for group in (PsfOptions, Optics, *COMPUTED, CameraOptions) for o in options_of(group)]
         idle += [o for o in options_of(Selection) if o.key in ("nan", "negative")]
     why = {o.key: (o, f"--method {method.name}") for o in idle}
     if raw_psf:
-        why |= {o.key: (o, "a PSF that is given") for o in options_of(Model) if o.key not in why}
+        why |= {o.key: (o, "a PSF that is given") for group in COMPUTED for o in options_of(group) if o.key not in why}
     else:
         made = (o for o in options_of(PsfOptions) if o.key != "psf" and o.key not in why)
         why |= {o.key: (o, "a PSF that is computed or made ready") for o in made}

@@ -69,6 +69,40 @@ def simulate(kind: str, field: Shape, psf: Volume, exposure: Exposure, seed: int
     drawn = KINDS[kind](tuple(n + 2 * h for n, h in zip(field, half, strict=True)), rng)
     blurred = np.clip(fftconvolve(drawn, psf, mode="valid"), 0, None)
     truth = drawn[tuple(slice(h, h + n) for h, n in zip(half, field, strict=True))]
+    return _taken(blurred, truth, exposure, rng)
+
+
+def simulate_varying(kind: str, field: Shape, psf_at: Callable[[int], Volume], exposure: Exposure, seed: int) -> Scene:
+    """Draw an object, blur each of its planes with a PSF of its own and take its picture.
+
+    Light comes in from the sides, none from above and below: the sample is as thick as the picture.
+
+    Parameters
+    ----------
+    kind, field, exposure, seed
+        See `simulate`.
+    psf_at
+        Gives the PSF of an object plane, (2 z − 1, y, x), all of one size, odd, sums to one.
+    """
+    from scipy.fft import irfft2, next_fast_len, rfft2
+
+    rng = np.random.default_rng(seed)
+    first = psf_at(0)
+    half = first.shape[1] // 2, first.shape[2] // 2
+    drawn = KINDS[kind]((field[0], field[1] + 2 * half[0], field[2] + 2 * half[1]), rng)
+    sizes = [next_fast_len(n + 2 * h, real=True) for n, h in zip(drawn.shape[1:], half, strict=True)]
+    spectra = np.zeros((field[0], sizes[0], sizes[1] // 2 + 1), np.complex64)
+    for number, plane in enumerate(drawn):  # seen at plane j, it is blurred with plane j − number of its PSF
+        seen = psf_at(number)[field[0] - 1 - number : 2 * field[0] - 1 - number]
+        spectra += rfft2(plane, sizes) * rfft2(seen, sizes)
+    box = tuple(slice(2 * h, 2 * h + n) for h, n in zip(half, field[1:], strict=True))
+    blurred = np.clip(irfft2(spectra, sizes)[(slice(None), *box)], 0, None)
+    truth = drawn[:, half[0] : half[0] + field[1], half[1] : half[1] + field[2]]
+    return _taken(blurred, truth, exposure, rng)
+
+
+def _taken(blurred: Volume, truth: Volume, exposure: Exposure, rng: Generator) -> Scene:
+    """The picture that a camera takes of a blurred object."""
     scale = exposure.photons / max(float(np.quantile(blurred, 0.999)), 1e-30)
     electrons = rng.poisson(blurred * scale + exposure.background) + rng.normal(0, exposure.read_noise, blurred.shape)
     counts = np.clip(np.round(electrons * exposure.gain + exposure.offset), 0, 65535)
@@ -105,6 +139,15 @@ def draw_spots(shape: Shape, rng: Generator) -> Volume:
     number = max(8, int(np.prod(shape)) // (14_000 if shape[0] > 1 else 600))
     place = tuple((rng.uniform(0, 1, (3, number)) * np.array(shape)[:, None]).astype(int))
     np.add.at(volume, place, rng.lognormal(2, 0.7, number).astype(np.float32))
+    return _softened(volume)
+
+
+def draw_beads(shape: Shape, rng: Generator) -> Volume:
+    """Points of one brightness, one for 2,500 voxels (for 300 pixels in 2-D): no depth and no corner counts more."""
+    volume = np.zeros(shape, np.float32)
+    number = max(8, int(np.prod(shape)) // (2_500 if shape[0] > 1 else 300))
+    place = tuple((rng.uniform(0, 1, (3, number)) * np.array(shape)[:, None]).astype(int))
+    volume[place] = 10
     return _softened(volume)
 
 
@@ -157,6 +200,7 @@ def draw_bars(shape: Shape, rng: Generator) -> Volume:
 KINDS: dict[str, Callable[[Shape, Generator], Volume]] = {
     "filaments": draw_filaments,
     "spots": draw_spots,
+    "beads": draw_beads,
     "nuclei": draw_nuclei,
     "shells": draw_shells,
     "tissue": draw_tissue,

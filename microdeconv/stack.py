@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -178,3 +179,62 @@ class Psf:
     source: str
     notes: tuple[str, ...] = ()
     off: Zyx | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes (z, y, x)."""
+        return self.pixels.shape
+
+    @property
+    def parts(self) -> tuple[Psf, ...]:
+        """Itself, alone."""
+        return (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class PsfSet:
+    """A PSF that changes over the field: one at each point of a grid, blended linearly between, constant beyond it.
+
+    Attributes
+    ----------
+    parts
+        The PSFs, of any odd sizes, in the order of the grid: z slowest, x quickest.
+    places
+        Where they lie along z, y and x, growing: voxels from the first plane and the field's first row and column. One
+        place along an axis: nothing varies along it.
+    source
+        As a `Psf`'s, of all of them, with their places.
+    notes
+        Theirs.
+    """
+
+    parts: tuple[Psf, ...]
+    places: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if math.prod(len(along) for along in self.places) != len(self.parts):
+            raise ValueError(f"{len(self.parts)} PSFs do not fill a grid of {self.places}")
+        if any(b <= a for along in self.places for a, b in pairwise(along)):
+            raise ValueError(f"the places {self.places} do not grow")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes (z, y, x) that hold each of them."""
+        return tuple(max(sizes) for sizes in zip(*(psf.shape for psf in self.parts), strict=True))
+
+    @property
+    def optics(self) -> Optics | None:
+        """Those of the first: they differ in depth alone."""
+        return self.parts[0].optics
+
+    @property
+    def voxel_um(self) -> Zyx | None:
+        """Theirs."""
+        return self.parts[0].voxel_um
+
+    @property
+    def lateral(self) -> bool:
+        """Whether it changes along y or x."""
+        return len(self.places[1]) * len(self.places[2]) > 1

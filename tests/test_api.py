@@ -111,3 +111,21 @@ def test_names_are_late_and_listed():
     assert md.Zyx(1, 2, 3).x == 3
     with pytest.raises(AttributeError, match="nothing"):
         md.nothing  # noqa: B018
+
+
+def test_psfs_with_places(scene, psf):
+    """A list of pairs in any order, arrays or made ready; alike they give what one gives."""
+    words = {"iterations": 4, "background": 120, "offset": 100, "gain": 1}
+    one = md.deconvolve(scene.counts, psf, **words)
+    pairs = [(psf, 19), (psf, 0)]
+    np.testing.assert_allclose(md.deconvolve(scene.counts, pairs, **words), one, rtol=2e-3, atol=1e-3 * one.max())
+    wide = np.pad(psf.pixels, 1) + np.roll(np.pad(psf.pixels, 1), 1, 2)
+    corners = [(wide if y else psf.pixels, (y, x)) for y in (0, 47) for x in (0, 43)]
+    found = md.deconvolve(scene.counts, corners, details=True, psf_centre="centroid", **words)
+    assert found.psf.places == ((0.0,), (0.0, 47.0), (0.0, 43.0))
+    assert "4 PSFs at y 0, 47; x 0, 43 voxels" in found.psf.source
+    np.testing.assert_array_equal(md.deconvolve(scene.counts, found.psf, **words), found.image)
+    with pytest.raises(UsageError, match="none is at @47,43"):
+        md.deconvolve(scene.counts, corners[:3])
+    with pytest.raises(UsageError, match="psf_centre does not apply"):
+        md.deconvolve(scene.counts, pairs, psf_centre="none")

@@ -6,9 +6,9 @@ import torch
 from facts import adjointness
 from scipy.signal import convolve, fftconvolve
 
-from microdeconv.blur import Blur, plan_grids
+from microdeconv.blur import Blur, hats, plan_grids
 from microdeconv.fft import Convolver, good_size
-from microdeconv.stack import Psf
+from microdeconv.stack import Psf, PsfSet
 
 CASES = [
     ((8, 13, 9), (5, 7, 3)),
@@ -83,7 +83,7 @@ def test_frequencies_are_those_of_the_spectrum():
     axis = np.arange(-8, 9)
     line = np.exp(-0.5 * (axis / sigma) ** 2)
     kernel = (line[:, None, None] * line[None, :, None] * line[None, None, :]).astype(np.float32)
-    convolver = Convolver(torch.from_numpy(kernel / kernel.sum()), (18, 20, 21))
+    convolver = Convolver([torch.from_numpy(kernel / kernel.sum())], (18, 20, 21))
     squared = sum(f**2 for f in convolver.frequencies())
     expected = torch.exp(-2 * np.pi**2 * sigma**2 * squared)  # transform of a Gaussian
     assert float((convolver.spectrum.abs() - expected).abs().max()) < 2e-5
@@ -111,4 +111,61 @@ def test_good_sizes(n):
 
 def test_a_kernel_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
-        Convolver(torch.ones(5, 5, 5), (4, 8, 8))
+        Convolver([torch.ones(5, 5, 5)], (4, 8, 8))
+
+
+GRIDS = [
+    ((-1.0, 6.5), (4.0,), (4.0,)),
+    ((3.0,), (0.0, 9.0, 30.0), (2.0, 12.5)),
+    ((0.0, 5.0, 40.0), (1.0, 8.0), (3.0, 9.0)),  # a place far outside
+]
+
+
+def random_set(places, shapes=((5, 7, 3), (3, 9, 5), (7, 5, 5))):
+    number = int(np.prod([len(along) for along in places]))
+    return PsfSet(tuple(random_psf(shapes[i % 3], seed=i) for i in range(number)), places, "random")
+
+
+@pytest.mark.parametrize("places", GRIDS)
+@pytest.mark.parametrize("origin", [(0, 0, 0), (0, 6, 3)])
+@pytest.mark.parametrize("field", [(8, 13, 9), (9, 14, 12)])
+def test_several_psfs_blend_and_have_their_adjoint(places, origin, field):
+    """Against the definition: the object times each PSF's weights, blurred with it alone."""
+    psf = random_set(places)
+    blur = Blur(psf, field, origin=origin)
+    x = np.random.default_rng(1).standard_normal(blur.object_shape).astype(np.float32)
+    along = [hats(p, o - m, n) for p, o, m, n in zip(places, origin, blur.margin, blur.object_shape, strict=True)]
+    weights = np.einsum("az,by,cx->abczyx", *along).reshape(-1, *x.shape)
+    assert np.abs(weights.sum(axis=0) - 1).max() < 1e-6
+    expected = np.zeros(field)
+    for one, weight in zip(psf.parts, weights, strict=True):
+        full = convolve(x * weight, one.pixels, mode="full", method="direct")
+        corner = [m + k // 2 for m, k in zip(blur.margin, one.shape, strict=True)]
+        expected += full[tuple(slice(c, c + n) for c, n in zip(corner, field, strict=True))]
+    assert np.abs(blur.forward(torch.from_numpy(x)).numpy() - expected).max() <= 2e-6 * np.abs(expected).max()
+    assert adjointness(blur.forward, blur.adjoint, blur.object_shape, field) < 2e-7
+    doubled = blur.filtered_otf(torch.full_like(blur.power(), 2.0))
+    y = torch.rand(field)
+    torch.testing.assert_close(blur.adjoint(y, doubled), 2 * blur.adjoint(y), rtol=1e-5, atol=1e-6)
+
+
+def test_several_like_psfs_are_one():
+    psf = random_psf((5, 7, 3))
+    both = PsfSet((psf, psf), ((1.0, 6.0), (0.0,), (0.0,)), "twice")
+    one, two = Blur(psf, (8, 13, 9)), Blur(both, (8, 13, 9))
+    x = torch.rand(one.object_shape)
+    torch.testing.assert_close(two.forward(x), one.forward(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(two.normalisation, one.normalisation, rtol=1e-5, atol=1e-6)
+
+
+def test_psfs_without_weight_cost_nothing():
+    psf = random_set(((0.0,), (0.0, 100.0, 200.0), (0.0, 100.0)))
+    assert len(Blur(psf, (4, 20, 20)).power()) == 4
+    assert len(Blur(psf, (4, 20, 20), origin=(0, 400, 400)).power()) == 1
+
+
+def test_a_set_that_is_no_grid_is_refused():
+    with pytest.raises(ValueError, match="do not fill"):
+        PsfSet((random_psf((3, 3, 3)),), ((0.0, 1.0), (0.0,), (0.0,)), "one missing")
+    with pytest.raises(ValueError, match="do not grow"):
+        PsfSet((random_psf((3, 3, 3)),) * 2, ((1.0, 0.0), (0.0,), (0.0,)), "backwards")

@@ -11,8 +11,10 @@ from microdeconv.camera import CameraOptions
 from microdeconv.engine import deconvolve_volume, plan_cut, settle
 from microdeconv.errors import MemoryShortError
 from microdeconv.methods import METHODS
-from microdeconv.simulate import Exposure, simulate
+from microdeconv.psf.from_counts import telling_box
+from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping
+from microdeconv.stack import Psf, PsfSet
 
 RL = METHODS["rl"]
 GIVEN = CameraOptions(background=(120.0,), offset=(100.0,), gain=(1.0,))
@@ -114,6 +116,51 @@ def test_blank_volumes_are_answered(psf):
 def test_the_stop_is_judged_on_the_brightest_part():
     volume = np.zeros((80, 300, 300), np.float32)
     volume[50:60, 200:220, 100:120] = 9
-    part = engine.telling_part(volume, 0.0)
+    part = volume[telling_box(volume, 0.0, engine.JUDGED)]
     assert part.size <= engine.JUDGED
     assert part.sum() == volume.sum()
+
+
+def widening(*places):
+    """PSFs that grow wider along a grid of places."""
+    widths = np.linspace(0.9, 1.6, int(np.prod([len(along) for along in places])))
+    return PsfSet(tuple(Psf(gaussian_psf((1.5, w, w)), None, None, "") for w in widths), places, "widening")
+
+
+@pytest.mark.parametrize("method", [METHODS["rl"], METHODS["wiener"]], ids=lambda m: m.name)
+@pytest.mark.parametrize("places", [((0.0,), (0.0, 50.0, 75.0), (10.0, 60.0)), ((0.0, 5.0), (0.0,), (0.0, 69.0))])
+def test_tiled_equals_whole_where_the_psf_changes(method, places, psf):
+    scene = simulate("tissue", (6, 76, 70), psf.pixels, Exposure(200, 10, 0), seed=2)
+    known = {"regularisation": 0.002, "noise_to_signal": 0.01}
+    names = method.parameters.__dataclass_fields__
+    parameters = method.parameters(**{k: v for k, v in known.items() if k in names})
+    settings = engine.Settings(engine.Camera(), 10.0, 60.0, 8, parameters, {})
+    whole, tiled = (
+        deconvolve_volume(
+            scene.counts, widening(*places), method, settings, CPU, engine.Cut(edge, (26, 26), (0,) * 3, (0,) * 3, 0, 1)
+        )[0]
+        for edge in (200, 38)
+    )
+    assert np.abs(tiled - whole).max() < 1e-3 * whole.max()
+
+
+def test_more_psfs_take_more_memory(psf):
+    both = PsfSet((psf, psf), ((0.0, 9.0), (0.0,), (0.0,)), "two")
+    one, two = (plan_cut((20, 400, 400), p, RL, CPU, "auto", 0) for p in (psf, both))
+    assert (one.halo, one.grid) == (two.halo, two.grid)
+    assert 1.2 < two.tile_bytes / one.tile_bytes < 1.5
+
+
+def test_the_part_that_is_judged_has_the_psf_of_its_place(psf):
+    """The object shines far from the first PSF's place, where another is right."""
+    volume = np.full((12, 500, 500), 110, np.uint16)
+    scene = simulate("tissue", (12, 180, 180), psf.pixels, Exposure(200, 10, 100), seed=2)
+    volume[:, 320:, 320:] = scene.counts
+    wrong = Psf(gaussian_psf((1.5, 3.5, 3.5)), None, None, "wrong")
+    parts = (wrong, wrong, wrong, psf)
+    given = CameraOptions(background=(110.0,), offset=(100.0,), gain=(1.0,))
+    found = settle(
+        volume, PsfSet(parts, ((0.0,), (0.0, 320.0), (0.0, 320.0)), "four"), 0, RL, RL.parameters(), given,
+        Stopping(max_iterations=8), CPU,
+    )  # fmt: skip
+    assert found.choice.least < 1.1

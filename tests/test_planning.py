@@ -119,3 +119,39 @@ def test_one_wavelength_for_several_channels_is_told(folder):
     )
     for quiet in ({"channel": 1}, {"psf": "psf.tif"}):
         assert not any("serves" in note for note in plan(asked("rgb.tif", **OPTICS, **quiet)).notes)
+
+
+SAMPLED = {**OPTICS, "ri_sample": 1.42, "voxel": "0.4 0.1"}
+
+
+def test_depths_are_chosen_told_and_refused(folder):
+    todo = plan(asked("a.tif", **SAMPLED, depths=3, depth=2))
+    assert "3 PSFs at depths of 2, 3.8, 5.6 µm" in todo.channels[0].psf.source
+    assert not any("made for --depth" in note for note in todo.notes)
+    one = plan(asked("a.tif", **SAMPLED, depths="off"))
+    assert len(one.channels[0].psf.parts) == 1
+    assert todo.channels[0].cut.tile_bytes > one.channels[0].cut.tile_bytes
+    for values, words in (
+        ({**OPTICS, "depths": 3}, "--depths 3: the PSF does not change with depth here"),
+        ({"psf": "psf.tif", "depths": "off"}, "--depths does not apply to a PSF that is given"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            plan(asked("a.tif", **values))
+        plan(asked("a.tif", source="config c.toml", **values))
+
+
+def test_psfs_at_places(folder):
+    tifffile.imwrite("b.tif", PSF[:, 1:-1, 1:-1], photometric="minisblack")
+    todo = plan(asked("rgb.tif", psf=["psf.tif@1", "b.tif@4"], voxel="0.4 0.1", depth=1))
+    assert all(c.psf.places[0] == pytest.approx((0, 7.5)) for c in todo.channels)
+    for psf, error, words in (
+        (["psf.tif@0", "b.tif"], UsageError, "b.tif has no place"),
+        (["psf.tif@0,0", "b.tif@0,1", "a.tif@1,0"], DataError, "a.tif: is the image itself"),
+        (["psf.tif@0", "b.tif@5,5"], UsageError, "places of 1 and 2 numbers"),
+    ):
+        with pytest.raises(error, match=words):
+            plan(asked("a.tif", psf=psf, voxel="0.4 0.1"))
+    with pytest.raises(DataError, match="give --voxel"):
+        plan(asked("a.tif", psf=["psf.tif@0", "b.tif@4"]))
+    with pytest.raises(CannotCreateError, match=r"b\.tif: the output is the input"):
+        plan(asked("a.tif", psf=["psf.tif@0", "b.tif@4"], voxel="0.4 0.1", output=Path("b.tif"), overwrite=True))

@@ -127,6 +127,7 @@ def accelerated(
         objective = _objective(image, predicted, excess) + penalty
         if k > 1 and objective > least + SLACK * abs(least):
             weight *= 3
+            transfer = None  # its memory is needed for the next
             transfer = _sharpen(blur, weight)
             x.copy_(previous)
             k, least = 0, math.inf
@@ -159,13 +160,13 @@ def _sharpen(blur: Blur, weight: float) -> Tensor | None:
     """OTF · P with P = (1 + a) / (|OTF|² + a), or nothing when a is so large that P is one."""
     if weight >= UNSHARPENED:
         return None
-    return blur.filtered_otf((1 + weight) / blur.power().add_(weight))
+    return blur.filtered_otf(blur.power().add_(weight).reciprocal_().mul_(1 + weight))
 
 
 def _unmatched(problem: Problem) -> Iterator[Iterate]:
     """Ratio steps with Guo's Wiener-Butterworth back projector in the place of Hᵀ."""
     blur = problem.blur
-    transfer = blur.filtered_otf(_butterworth(blur).div_(blur.power().add_(0.01)))
+    transfer = blur.filtered_otf(_butterworth(blur) / blur.power().add_(0.01))
     spread = blur.adjoint(problem.image.new_ones(blur.field), transfer)
     inverse = (1 / spread.clamp_min(0.05)).mul_(spread > 0.05)
     x = blur.flat(problem.level)
@@ -177,7 +178,7 @@ def _unmatched(problem: Problem) -> Iterator[Iterate]:
 
 def _butterworth(blur: Blur) -> Tensor:
     """Falls to 0.001 where the OTF's modulus first falls to 0.02 along each axis, order 10."""
-    power = blur.power()
+    power = blur.power().mean(0)
     distance = power.new_zeros(())
     for axis, frequency in enumerate(blur.frequencies()):
         along = power.amax(dim=tuple(a for a in range(3) if a != axis)).flatten()

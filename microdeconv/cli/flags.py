@@ -57,6 +57,8 @@ def _annotation(opt: Option) -> Any:
     if opt.choices:
         kind = Enum(opt.key, {word.replace("-", "_"): word for word in opt.choices})  # type: ignore[misc]
         return Annotated[kind | None, typer.Option(*names, **details)]
+    if opt.repeated:
+        return Annotated[list[str] | None, typer.Option(*names, metavar=opt.metavar, **details)]
     return Annotated[str | None, typer.Option(*names, metavar=opt.metavar or _metavar(opt), **details)]
 
 
@@ -99,6 +101,8 @@ def need_command(context: typer.Context) -> None:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):  # of what may be repeated; empty: it was not given
+        return value or None
     return value.value if isinstance(value, Enum) else value
 
 
@@ -155,8 +159,9 @@ def _from_environment(options: Mapping[str, Option], environment: Mapping[str, s
     for key, one in options.items():
         name = PREFIX + key.upper()
         if environment.get(name):
+            raw = environment[name]
             try:
-                found[key] = convert(one, environment[name])
+                found[key] = convert(one, raw.split(os.pathsep) if one.repeated else raw)
             except UsageError as reason:
                 raise UsageError(f"{name}: {reason.message}", reason.remedy) from None
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -147,7 +148,7 @@ def plan_lines(todo: Plan) -> list[str]:
         known = {k: v for k, v in channel.sources.items() if v.value is not None}
         for key, value in known.items():
             lines.append(f"    {key} {told(value)} ({value.source})")
-        shape = " x ".join(str(n) for n in channel.psf.pixels.shape)
+        shape = " x ".join(str(n) for n in channel.psf.shape)
         lines.append(f"    PSF {shape}, {channel.psf.source}")
         cut = channel.cut
         grid = " x ".join(str(n) for n in cut.grid)
@@ -191,7 +192,7 @@ def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
     implied = ("default", source_of(todo.values["psf_recipe"].value))  # of the recipe its name is kept
     kept = {k: v.value for k, v in todo.values.items() if v.source not in implied and k not in one_run}
     if kept.get("psf") is not None:
-        kept["psf"] = str(kept["psf"].resolve())  # the next run may start elsewhere
+        kept["psf"] = [str(replace(one, path=one.path.resolve())) for one in kept["psf"]]  # from wherever it is used
     if kept.get("psf_recipe") not in (None, *recipes()):
         kept["psf_recipe"] = str(Path(kept["psf_recipe"]).resolve())
     kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}

@@ -19,8 +19,8 @@ CHECKED = 60_000  # voxels, at most, on which a PSF is checked, and
 ESTIMATED = 300_000  # on which one is estimated: fewer do not tell
 
 
-def telling_part(volume: NDArray[Any], background: float, most: int) -> NDArray[Any]:
-    """Give the brightest box of at most so many voxels: it decides most of the likelihood.
+def telling_box(volume: NDArray[Any], background: float, most: int) -> tuple[slice, ...]:
+    """Find the brightest box of at most so many voxels: it decides most of the likelihood.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def telling_part(volume: NDArray[Any], background: float, most: int) -> NDArray[
     depth = min(volume.shape[0], 64, math.ceil(most ** (1 / 3)))
     edge = int((most / depth) ** 0.5)
     if volume.size <= most:
-        return volume
+        return tuple(slice(0, n) for n in volume.shape)
     sizes = (depth, min(edge, volume.shape[1]), min(edge, volume.shape[2]))
     box = []
     for axis, size in enumerate(sizes):
@@ -43,7 +43,7 @@ def telling_part(volume: NDArray[Any], background: float, most: int) -> NDArray[
         start = int(np.argmax(profile[size:] - profile[:-size]))
         box.append(slice(start, start + size))
         volume = volume[tuple(box[-1] if a == axis else slice(None) for a in range(3))]
-    return volume
+    return tuple(box)
 
 
 def split_for(volume: NDArray[Any], camera: Camera, background: float, device: str, most: int = CHECKED) -> Split:
@@ -62,7 +62,7 @@ def split_for(volume: NDArray[Any], camera: Camera, background: float, device: s
     most
         Voxels of the part, at most.
     """
-    part = light_of_counts(telling_part(volume, background, most), camera)
+    part = light_of_counts(volume[telling_box(volume, background, most)], camera)
     return split_counts(part, max((background - camera.offset) / camera.gain, 0.0), device)
 
 

@@ -1,6 +1,7 @@
 """The program as a person, a script and a cluster call it: real processes, streams and exit codes."""
 
 import json
+import os
 import tomllib
 
 import numpy as np
@@ -278,3 +279,28 @@ def test_memory_promise_is_kept(program, tmp_path, method, memory, cut):
     record = json.loads((tmp_path / "big_decon.json").read_text(encoding="utf-8"))
     assert (record["channels"][0]["tiles"] > 1) == cut
     assert record["peak_memory_bytes"] <= memory * 1e6
+
+
+def test_psfs_at_places_from_line_to_record_and_back(program, cells):
+    wide = gaussian_psf((1.8, 1.5, 1.5))
+    metadata = {"axes": "ZYX", "spacing": 0.3, "unit": "um"}
+    tifffile.imwrite(cells / "deep.tif", wide, imagej=True, resolution=(10, 10), metadata=metadata)
+    both = ("--psf", "psf.tif@0", "--psf", "deep.tif@3.3")
+    done = program("run", "cells.tif", *both, "-n", 3, "--record", "--save-settings", "exp.toml")
+    assert done.returncode == 0, done.stderr
+    assert "2 PSFs at z 0, 3.3 µm: from psf.tif" in done.stderr
+    record = json.loads((cells / "cells_decon.json").read_text(encoding="utf-8"))
+    assert record["options"]["psf"] == [["psf.tif@0", "deep.tif@3.3"], "command line"]
+    assert record["channels"][0]["psf_places_voxels"] == {"z": [0, 11], "y": [0], "x": [0]}
+    saved = tomllib.loads((cells / "exp.toml").read_text(encoding="utf-8"))
+    assert saved["psf"] == [str(cells / "psf.tif") + "@0", str(cells / "deep.tif") + "@3.3"]
+    again = program("run", "cells.tif", "--config", "exp.toml", "-o", "again.tif")
+    assert again.returncode == 0, again.stderr
+    np.testing.assert_array_equal(tifffile.imread(cells / "again.tif"), tifffile.imread(cells / "cells_decon.tif"))
+    shown = program("config", "show", MICRODECONV_PSF=os.pathsep.join(("psf.tif@0", "deep.tif@3.3")))
+    assert "psf = psf.tif@0 deep.tif@3.3  (environment)" in shown.stdout.splitlines()
+    plan = program("run", "cells.tif", *both, "--dry-run", "-o", "new.tif")
+    assert "PSF 15 x 13 x 13, 2 PSFs at z 0, 3.3 µm" in plan.stdout
+    assert "psf psf.tif@0 deep.tif@3.3 (command line)" in plan.stdout
+    assert program("run", "cells.tif", "--psf", "psf.tif@0", "--psf", "deep.tif").returncode == 2
+    assert program("run", "cells.tif", "--psf", "psf.tif@0", "--psf", "none.tif@3").returncode == 66
