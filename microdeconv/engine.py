@@ -109,7 +109,7 @@ def settle(
             parameters = replace(parameters, **{method.searched[0]: method.searched[1][0]})
         background = min(0.0, float(volume.flat[0])) if camera.background == AUTO else float(camera.background)
         return Settings(Camera(), background, max(float(volume.flat[0]) - background, 0.0), 1, parameters, {}, empty)
-    background, eye, sources, notes = _settle_camera(volume, camera)
+    background, eye, sources, notes = settle_camera(volume, camera)
     light = float(np.mean(volume, dtype=np.float64)) - background
     level = max(light, 1e-6 * abs(background), 1e-30) / eye.gain
     settings = Settings(eye, background, level, 1, parameters, sources, tuple(notes))
@@ -138,7 +138,8 @@ def settle(
     )
 
 
-def _settle_camera(volume: NDArray[Any], options: CameraOptions) -> tuple[float, Camera, dict[str, str], list[str]]:
+def settle_camera(volume: NDArray[Any], options: CameraOptions) -> tuple[float, Camera, dict[str, str], list[str]]:
+    """Give background (counts), camera, where each came from, and notes; options of one channel."""
     sources, notes = {}, []
     background = options.background
     sources["background"] = "given"

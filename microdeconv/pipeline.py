@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 
 import microdeconv
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import Listen, Settings, deconvolve_volume, ignore, settle
+from microdeconv.engine import Listen, Settings, deconvolve_volume, ignore, settle, settle_camera
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.preview import projections, write_preview
 from microdeconv.io.record import write_record
 from microdeconv.io.selection import Selection
 from microdeconv.io.writer import write_stack
 from microdeconv.machine import peak_memory, release
-from microdeconv.options import AUTO, for_channel
-from microdeconv.planning import Plan
+from microdeconv.optics import Model
+from microdeconv.options import AUTO, for_channel, settled_for
+from microdeconv.planning import ChannelPlan, Plan
+from microdeconv.psf.estimate import estimate_psf
+from microdeconv.psf.from_counts import ESTIMATED, light_of_counts, split_for
+from microdeconv.psf.named import is_estimate
 from microdeconv.request import OutputOptions
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, PsfSet
@@ -36,6 +40,7 @@ class Outcome:
     record: dict[str, Any] = field(default_factory=dict)
     settings: dict[int, Settings] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    psfs: dict[int, Psf | PsfSet] = field(default_factory=dict)
     clipped: int = 0
     seconds: float = 0.0
 
@@ -50,6 +55,9 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
     """
     started = time.perf_counter()
     outcome = Outcome(todo.outputs.result, notes=list(todo.notes))
+    if is_estimate(todo.values["psf"].value) and not todo.method.keeps_counts:
+        todo = replace(todo, channels=tuple(_estimated(todo, channel, outcome, listen) for channel in todo.channels))
+    outcome.psfs = {channel.number: channel.psf for channel in todo.channels}
     for channel in todo.channels:
         volume = _read(todo, todo.times[0], channel.number, outcome)
         outcome.settings[channel.number] = settle(
@@ -82,6 +90,22 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
     if todo.outputs.record is not None:
         write_record(todo.outputs.record, outcome.record, overwrite=options.overwrite)
     return outcome
+
+
+def _estimated(todo: Plan, channel: ChannelPlan, outcome: Outcome, listen: Listen) -> ChannelPlan:
+    """Put the PSF that the channel's first volume shows in the place of the nominal one."""
+    volume = _read(todo, todo.times[0], channel.number, outcome)
+    shape, voxel = channel.psf.shape, todo.stack.header.voxel_um
+    if volume.min() == volume.max() or voxel is None:
+        return channel
+    background, camera, _, _ = settle_camera(volume, settled_for(todo.group(CameraOptions), channel.number))
+    split = split_for(volume, camera, background, todo.machine.device, ESTIMATED)
+    theory = todo.group(Model).settled(channel.optics.na or 0.0)
+    size = (shape[0], shape[1], shape[2])
+    found = estimate_psf(light_of_counts(volume, camera), split, channel.optics, voxel, size, theory, listen)
+    if not found.sure:
+        outcome.notes.append(f"channel {channel.number}: the nominal PSF is kept, {found.why}")
+    return replace(channel, psf=found.psf)
 
 
 def _read(todo: Plan, t: int, c: int, outcome: Outcome) -> NDArray[Any]:

@@ -22,7 +22,9 @@ from microdeconv.machine import Machine, MachineOptions, machine_for
 from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
 from microdeconv.options import Sourced, build, for_channel, layered, options_of
 from microdeconv.problem import Method
+from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.psf.depths import changes_with_depth, compute_psfs
+from microdeconv.psf.named import files_of, is_estimate
 from microdeconv.psf.recipes import with_recipe
 from microdeconv.psf.several import load_psfs
 from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
@@ -44,16 +46,17 @@ class ChannelPlan:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Every file that a run writes: the result, its preview, its record, the settings saved."""
+    """Every file that a run writes: the result, its preview, its record, the settings saved and an estimated PSF."""
 
     result: Path
     preview: Path | None
     record: Path | None
     settings: Path | None
+    psf: Path | None = None
 
     def paths(self) -> tuple[Path, ...]:
         """Those that are wanted."""
-        return tuple(p for p in (self.result, self.preview, self.record, self.settings) if p is not None)
+        return tuple(p for p in (self.result, self.preview, self.record, self.settings, self.psf) if p is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ def plan(request: Request) -> Plan:
     voxels = math.prod(header.volume_shape)
     result = 8 if method.keeps_counts else 4
     held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
-    _check_files(request, [one.path for one in values["psf"].value or ()], outputs, options, header_out.n_bytes)
+    _check_files(request, [one.path for one in files_of(values["psf"].value)], outputs, options, header_out.n_bytes)
     notes += refuse_surplus(values, header.size("C"))
     settled = [_optics_of(header, number, request) for number in channels]
     _refuse_idle_optics([(optics, sources) for optics, sources, _ in settled])
@@ -109,7 +112,7 @@ def plan(request: Request) -> Plan:
         notes += said
         psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number)
         notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
-        notes += _psf_notes(psf, optics) if values["psf"].value is not None else []
+        notes += _psf_notes(psf, optics) if files_of(values["psf"].value) else []
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
     notes += _shared_notes(planned, values)
@@ -176,7 +179,10 @@ def _outputs(request: Request, options: OutputOptions, header: Header) -> Output
     beside = result.with_name(natural_name(result))
     preview = Path(f"{beside}.png") if options.preview else None
     record = Path(f"{beside}.json") if options.record else None
-    return Outputs(result, preview, record, request.settings)
+    # kept with the settings, so that an experiment has one PSF; channels have PSFs of their own
+    kept = request.settings is not None and is_estimate(request.values()["psf"].value) and header.size("C") == 1
+    psf = request.settings.with_suffix(".psf.tif") if kept and request.settings else None
+    return Outputs(result, preview, record, request.settings, psf)
 
 
 def _result_path(request: Request, options: OutputOptions, header: Header) -> Path:
@@ -257,9 +263,9 @@ def _psf_for(
     """The PSF of a channel: its own in files of as many channels, else the files' only one, else computed."""
     options: PsfOptions = build(PsfOptions, values)
     voxel = header.voxel_um
-    if options.psf is not None:
+    if files_of(options.psf):
         return load_psfs(
-            options.psf, voxel, header.volume_shape, channel=number, channels=header.size("C"),
+            files_of(options.psf), voxel, header.volume_shape, channel=number, channels=header.size("C"),
             depth_um=optics.depth_um or 0.0, centre=options.psf_centre,
             background=options.psf_background == "subtract",
         )  # fmt: skip
@@ -270,6 +276,9 @@ def _psf_for(
         )
     model: Model = build(Model, values)
     theory, depths = model.settled(optics.na or 0.0), values["depths"].value
+    if is_estimate(options.psf):  # of one PSF, whose size this is
+        shape = auto_shape(optics, voxel, header.volume_shape)
+        return replace(compute_psf(optics, voxel, shape, theory), source="to be estimated from the image")
     return compute_psfs(optics, voxel, header.volume_shape, theory, depths)
 
 
@@ -287,7 +296,7 @@ def _psf_notes(psf: Psf | PsfSet, optics: Optics) -> list[str]:
 
 def _shared_notes(planned: Sequence[ChannelPlan], values: Mapping[str, Sourced]) -> list[str]:
     """Tell of a wavelength that was said once and serves the computed PSFs of several channels."""
-    if len(planned) == 1 or values["psf"].value is not None:
+    if len(planned) == 1 or files_of(values["psf"].value):
         return []
     notes = []
     for key in ("emission", "excitation"):

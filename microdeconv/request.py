@@ -15,7 +15,7 @@ from microdeconv.methods import METHODS, method_named
 from microdeconv.optics import DepthOptions, Model, Optics
 from microdeconv.options import Option, Repeated, Sourced, build, layered, option, options_of
 from microdeconv.problem import Method
-from microdeconv.psf.named import PsfFile, read_psf_file
+from microdeconv.psf.named import PsfFile, files_of, is_estimate, read_psf_file
 from microdeconv.psf.recipes import with_recipe
 from microdeconv.solve import Stopping
 
@@ -39,10 +39,11 @@ class PsfOptions:
 
     psf: tuple[PsfFile, ...] | None = option(
         None,
-        "A PSF file (TIFF); computed from the optics if not given. Repeat it for a PSF that changes: FILE@Z, FILE@Y,X "
+        "A PSF file (TIFF); computed from the optics if not given; estimate: found in the image, from the optics "
+        "on. Repeat it for a PSF that changes: FILE@Z, FILE@Y,X "
         "or FILE@Z,Y,X, µm below the coverslip (the first plane is at --depth) and from the first row and column.",
         panel="PSF and optics",
-        metavar="FILE[@PLACE]",
+        metavar="FILE[@PLACE]|estimate",
         parse=Repeated(read_psf_file),
     )
     psf_centre: Literal["peak", "centroid", "none"] = option(
@@ -127,7 +128,8 @@ def method_of(values: Mapping[str, Sourced]) -> tuple[Method, Any]:
         Naming the option.
     """
     method = method_named(values["method"].value)
-    refuse_idle(values, method, raw_psf=values["psf"].value is not None)
+    is_estimate(values["psf"].value)
+    refuse_idle(values, method, raw_psf=bool(files_of(values["psf"].value)))
     return method, build(method.parameters, values)
 
 

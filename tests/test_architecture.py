@@ -20,6 +20,7 @@ HELPS = [
     ["psf"],
     ["psf", "compute"],
     ["psf", "measure"],
+    ["psf", "estimate"],
     ["psf", "check"],
     ["psf", "list"],
     ["info"],

@@ -167,10 +167,9 @@ def plan_lines(todo: Plan) -> list[str]:
 
 def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
     lines = []
-    psfs = {channel.number: channel.psf for channel in todo.channels}
     for number, chosen in outcome.settings.items():
         if not todo.method.keeps_counts:
-            lines.append(f"channel {number}: PSF {psfs[number].source}")
+            lines.append(f"channel {number}: PSF {outcome.psfs[number].source}")
             steps = (
                 f", {chosen.iterations} iterations ({chosen.sources.get('iterations', 'given')})"
                 if todo.method.iterative
@@ -186,12 +185,18 @@ def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
 def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
     """Write what was asked for and what was chosen; `--config` of a later run then chooses nothing anew."""
     from microdeconv.io.record import write_settings
+    from microdeconv.psf.file import write_psf
+    from microdeconv.psf.named import files_of
     from microdeconv.psf.recipes import recipes, source_of
 
     one_run = {"channel", "time", "overwrite", "parents", "preview", "record", "device", "memory", "threads", "tile"}
     implied = ("default", source_of(todo.values["psf_recipe"].value))  # of the recipe its name is kept
     kept = {k: v.value for k, v in todo.values.items() if v.source not in implied and k not in one_run}
-    if kept.get("psf") is not None:
+    if todo.outputs.psf is not None:
+        [psf] = outcome.psfs.values()
+        write_psf(todo.outputs.psf, psf.parts[0], overwrite=bool(todo.values["overwrite"].value))
+        kept["psf"] = [str(todo.outputs.psf.resolve())]
+    elif files_of(kept.get("psf")):
         kept["psf"] = [str(replace(one, path=one.path.resolve())) for one in kept["psf"]]  # from wherever it is used
     if kept.get("psf_recipe") not in (None, *recipes()):
         kept["psf_recipe"] = str(Path(kept["psf_recipe"]).resolve())

@@ -12,7 +12,7 @@ import numpy as np
 from microdeconv.optics import Optics, completed
 from microdeconv.psf.aberrated import AberratedModel
 from microdeconv.psf.compute import compute_psf
-from microdeconv.psf.fit import Split, held_out_deviance
+from microdeconv.psf.fit import Split, best_smoothness, held_out_deviance
 from microdeconv.psf.spectrum import SPREAD, SpectralEvidence
 from microdeconv.stack import Psf, Zyx
 
@@ -25,8 +25,11 @@ STEPS = {
     "size": 0.12, "spherical": 0.2, "defocus": 0.15, "astigmatism": 0.25, "astigmatism45": 0.25, "coma_y": 0.25,
     "coma_x": 0.25,
 }  # fmt: skip
-RARE = 0.25  # radians, expected of astigmatism and coma, and
-SEEN = 4.0  # in log-odds, from which such a one is believed
+START = {"spherical": 0.3, "defocus": 0.3, "blur": 0.01}  # not zero, where their gradient is
+LOOKS = 40  # at PSFs, about
+RARE = 0.15  # radians, expected of astigmatism and coma, and
+SEEN = 8.0  # in log-odds, from which such a one is believed
+MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
 ENOUGH = 4.0  # in log-odds over the nominal PSF, from which an estimate is believed
@@ -98,112 +101,101 @@ def estimate_psf(
     nominal = compute_psf(optics, voxel_um, shape, theory)
     fitted = (min(shape[0], FITTED[0]), min(shape[1], FITTED[1]), min(shape[2], FITTED[2]))
     model = AberratedModel(completed(optics)[0], voxel_um, fitted)
-    search = _Search(light, split, model, _within(nominal, fitted), listen)
-    found = search.spectral()
+    evidence = SpectralEvidence(light, model)
+    start = np.array([START.get(name, 0.0) for name in model.terms])
+    found = evidence.fit(start)
+    smoothness = best_smoothness(split, centred_psf(model, found.deviations))
+    search = _Search(model, evidence, split, smoothness, listen)
     best, cost = search.settled(found)
-    gain = search.nominal_cost - cost
-    named = {
-        name: (float(value), float(error))
-        for name, value, error in zip(search.model.terms, best, found.errors, strict=True)
-        if value
-    }
+    gain = search.cost_of(_within(nominal, fitted)) - cost
+    whole = centred_psf(replace(model, shape=shape), best)
+    named = {n: (float(v), float(e)) for n, v, e in zip(model.terms, best, found.errors, strict=True) if v}
+    return _told(nominal, whole, named, gain)
+
+
+def _told(nominal: Psf, found: Psf, named: Mapping[str, tuple[float, float]], gain: float) -> Estimated:
+    """Take the estimate, or the nominal PSF where it is not clearly likelier, and say why."""
     if gain < ENOUGH:
         why = f"the image cannot tell it from the nominal PSF (log-odds {gain:.1f}, {ENOUGH:g} would do)"
-        told = replace(nominal, source=f"{nominal.source}; {why}")
-        return Estimated(told, named, gain, sure=False, why=why)
+        return Estimated(replace(nominal, source=f"{nominal.source}; {why}"), named, gain, sure=False, why=why)
     why = f"log-odds {gain:.1f} over the nominal PSF"
     words = ", ".join(f"{name} {value:+.2f}" for name, (value, _) in named.items() if abs(value) >= 0.005)
-    whole = centred_psf(replace(model, shape=shape), best)
-    psf = replace(whole, optics=nominal.optics, source=f"estimated: {words}; {why}", notes=nominal.notes)
+    psf = replace(found, optics=nominal.optics, source=f"estimated: {words}; {why}", notes=nominal.notes)
     return Estimated(psf, named, gain, sure=True, why=why)
 
 
-def centred_psf(model: AberratedModel, deviations: NDArray[np.float64]) -> Psf:
-    """The PSF of deviations, its peak brought to the middle."""
-    import torch
-
-    given = torch.tensor(deviations, dtype=torch.float32)
-    shift = [0.0, 0.0, 0.0]
-    with torch.no_grad():
-        for _ in range(3):
-            off = _peak_off(model.psf(given, (shift[0], shift[1], shift[2])).numpy())
-            shift = [s - o * size for s, o, size in zip(shift, off, model.voxel_um, strict=True)]
-        pixels = model.psf(given, (shift[0], shift[1], shift[2])).numpy()
-    return Psf(pixels, model.voxel_um, None, "estimated")
-
-
-def _within(psf: Psf, shape: tuple[int, int, int]) -> Psf:
-    """The middle of a PSF."""
-    inner = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(psf.pixels.shape, shape, strict=True))
-    pixels = psf.pixels[inner]
-    return replace(psf, pixels=pixels / pixels.sum())
-
-
+@dataclass(slots=True)
 class _Search:
     """Costs of PSFs, spectral and held-out together, and the way to the least."""
 
-    def __init__(
-        self, light: NDArray[np.float32], split: Split, model: AberratedModel, nominal: Psf, listen: Listen | None
-    ) -> None:
-        self.model, self.split = model, split
-        self.evidence = SpectralEvidence(light, model)
-        self._listen, self._done = listen, 0
-        self._most = 3 + 3 * sum((name in STEPS) + (name in STEPS and name in SPREAD) for name in model.terms)
-        self.nominal_cost = self._cost(nominal)
+    model: AberratedModel
+    evidence: SpectralEvidence
+    split: Split
+    smoothness: float
+    listen: Listen | None
+    done: int = 0
 
-    def _cost(self, psf: Psf) -> float:
+    def cost_of(self, psf: Psf) -> float:
         """Negative log-posterior of a PSF without its prior."""
         import torch
 
-        self._done += 1
-        if self._listen:
-            self._listen("estimating the PSF", self._done, self._most)
-        return self.evidence.cost(torch.from_numpy(psf.pixels)) + held_out_deviance(self.split, psf).deviance / TEMPER
+        self.done += 1
+        if self.listen:
+            self.listen("estimating the PSF", self.done, max(self.done, LOOKS))
+        held_out = held_out_deviance(self.split, psf, self.smoothness).deviance
+        return self.evidence.cost(torch.from_numpy(psf.pixels)) + held_out / TEMPER
 
     def cost(self, deviations: NDArray[np.float64]) -> float:
         """Negative log-posterior of deviations."""
         spread = [SPREAD.get(name, RARE) for name in self.model.terms]
-        return self._cost(centred_psf(self.model, deviations)) + float(np.square(deviations / spread).sum()) / 2
-
-    def spectral(self) -> Spectral:
-        """What the spectrum alone says."""
-        start = np.zeros(len(self.model.terms))
-        start[self.model.terms.index("spherical" if "spherical" in self.model.terms else "defocus")] = 0.3
-        start[self.model.terms.index("blur")] = 0.01
-        return self.evidence.fit(start)
+        return self.cost_of(centred_psf(self.model, deviations)) + float(np.square(deviations / spread).sum()) / 2
 
     def settled(self, found: Spectral) -> tuple[NDArray[np.float64], float]:
-        """Give the sign, then each deviation in turn the value at the least cost."""
-        best = found.deviations.copy()
-        cost = self.cost(best)
-        if "spherical" in self.model.terms:
-            other = best * np.array([-1 if name == "spherical" else 1 for name in self.model.terms])
-            cost_of_other = self.cost(other)
-            best, cost = (other, cost_of_other) if cost_of_other < cost else (best, cost)
-        common = [i for i, name in enumerate(self.model.terms) if name in STEPS and name in SPREAD]
-        for place in (*common, *common):  # twice: they stand in for one another
-            best, cost = self._along(place, STEPS[self.model.terms[place]], best, cost)
-        for place, name in enumerate(self.model.terms):
+        """Give the deviations at the least cost: common ones first, from either sign of the aberration."""
+        terms = self.model.terms
+        best, cost = self._swept(found.deviations.copy())
+        if "spherical" in terms:
+            other = self._swept(found.deviations * np.array([-1 if name == "spherical" else 1 for name in terms]))
+            best, cost = min((best, cost), other, key=lambda one: one[1])
+        for place, name in enumerate(terms):
             if name in STEPS and name not in SPREAD:
                 moved, least = self._along(place, STEPS[name], best, cost)
                 best, cost = (moved, least) if least < cost - SEEN else (best, cost)
         return best, cost
 
+    def _swept(self, best: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Settle each common deviation, twice: they stand in for one another."""
+        cost = self.cost(best)
+        common = [i for i, name in enumerate(self.model.terms) if name in STEPS and name in SPREAD]
+        for place in (*common, *common):
+            best, cost = self._along(place, STEPS[self.model.terms[place]], best, cost)
+        return best, cost
+
     def _along(
         self, place: int, step: float, best: NDArray[np.float64], cost: float
     ) -> tuple[NDArray[np.float64], float]:
-        """Look to both sides of a value, and at the vertex of the parabola through the three."""
+        """Step to both sides, on as long as it falls, then to the vertex of the parabola through the lowest three."""
         low, high = self.model.bounds[place]
-        tried = {float(best[place]): cost}
-        for value in (best[place] - step, best[place] + step):
-            tried[float(np.clip(value, low, high))] = self.cost(_with(best, place, float(np.clip(value, low, high))))
-        if len(tried) == 3:
-            a, b, _ = np.polyfit(list(tried), list(tried.values()), 2)
-            vertex = (
-                float(np.clip(-b / (2 * a), min(tried), max(tried))) if a > 0 else min(tried, key=tried.__getitem__)
-            )
-            if min(abs(vertex - value) for value in tried) > step / 4:
-                tried[vertex] = self.cost(_with(best, place, vertex))
+        middle = float(best[place])
+        tried = {middle: cost}
+
+        def look(value: float) -> None:
+            value = float(np.clip(value, low, high))
+            if value not in tried:
+                tried[value] = self.cost(_with(best, place, value))
+
+        look(middle + step)
+        look(middle - step)
+        while (least := min(tried, key=tried.__getitem__)) in (min(tried), max(tried)) and len(tried) < MOST_LOOKS:
+            look(least + step if least == max(tried) else least - step)
+            if least in (low, high):
+                break
+        near = sorted(tried, key=lambda value: abs(value - least))[:3]
+        if len(near) == 3 and min(near) < least < max(near):
+            bend, slope, _ = np.polyfit(near, [tried[value] for value in near], 2)
+            vertex = -slope / (2 * bend)
+            if bend > 0 and abs(vertex - least) > step / 4:
+                look(vertex)
         least = min(tried, key=tried.__getitem__)
         return _with(best, place, least), tried[least]
 

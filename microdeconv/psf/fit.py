@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_lucy
-from microdeconv.problem import Problem, poisson_deviance
+from microdeconv.classical.total_variation import TotalVariation, total_variation
+from microdeconv.problem import Iterate, Problem, poisson_deviance
 from microdeconv.stack import Psf, Zyx
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ WAYS = (  # sharpened steps see fine structure before the noise; the others are 
     RichardsonLucy("preconditioned"),
     RichardsonLucy("momentum"),
 )
+SMOOTHNESS = (0.001, 0.003, 0.006, 0.012, 0.025, 0.05)  # weights of total variation that are tried
 SYMMETRIC = 0.05  # of the light lies elsewhere after two axes are swapped: less is no difference to speak of
 SEED = 20  # of the sharing out: the same image gives the same verdict
 
@@ -97,7 +99,7 @@ def split_counts(light: NDArray[Any], background: float, device: str = "cpu") ->
     return Split(kept.to(device), held.to(device), background, level)
 
 
-def held_out_deviance(split: Split, psf: Psf) -> Fit:
+def held_out_deviance(split: Split, psf: Psf, smoothness: float | None = None) -> Fit:
     """Deconvolve the kept counts with a PSF and see how well the result foretells the others.
 
     Richardson-Lucy first finds what the image shows, then its noise: the least deviance on the way tells how well the
@@ -111,6 +113,9 @@ def held_out_deviance(split: Split, psf: Psf) -> Fit:
         From `split_counts`.
     psf
         On the image's voxels.
+    smoothness
+        Weight of total variation on the object, see `best_smoothness`. Without it smooth objects speak for PSFs that
+        are too wide, whose objects have less noise.
 
     References
     ----------
@@ -124,13 +129,22 @@ def held_out_deviance(split: Split, psf: Psf) -> Fit:
     with torch.inference_mode():
         blur = Blur(psf, (shape[0], shape[1], shape[2]), split.kept.device)
         problem = Problem(split.kept, blur, KEPT * split.background, KEPT * split.level)
-        return min((_best(problem, split.held, way) for way in WAYS), key=lambda fit: fit.deviance)
+        if smoothness is not None:
+            return _best(problem, split.held, total_variation(problem, TotalVariation(smoothness, "momentum")))
+        return min(
+            (_best(problem, split.held, richardson_lucy(problem, way)) for way in WAYS), key=lambda f: f.deviance
+        )
 
 
-def _best(problem: Problem, held: Tensor, way: RichardsonLucy) -> Fit:
+def best_smoothness(split: Split, psf: Psf) -> float:
+    """Find the weight of total variation with which unused counts are foretold best."""
+    return min(SMOOTHNESS, key=lambda weight: held_out_deviance(split, psf, weight).deviance)
+
+
+def _best(problem: Problem, held: Tensor, iterates: Iterator[Iterate]) -> Fit:
     """The best step of one way: the last before the deviance rises."""
     best = Fit(math.inf, math.inf, 0, held)
-    for steps, iterate in enumerate(islice(richardson_lucy(problem, way), LOOKS[-1]), 1):
+    for steps, iterate in enumerate(islice(iterates, LOOKS[-1]), 1):
         if steps not in LOOKS:
             continue
         predicted = problem.predict(iterate.image).mul_((1 - KEPT) / KEPT)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from microdeconv.errors import UsageError
+
+ESTIMATE = "estimate"  # the word that stands where a file could: the PSF is found in the image itself
+
 
 @dataclass(frozen=True, slots=True)
 class PsfFile:
@@ -45,6 +49,25 @@ def read_psf_file(raw: Any) -> PsfFile:
     if not place or _exists(Path(raw)):
         return PsfFile(Path(raw))
     return PsfFile(Path(name), place)
+
+
+def files_of(psf: tuple[PsfFile, ...] | None) -> tuple[PsfFile, ...]:
+    """Give the files that were named; none for the word `estimate`."""
+    return tuple(one for one in psf or () if str(one.path) != ESTIMATE)
+
+
+def is_estimate(psf: tuple[PsfFile, ...] | None) -> bool:
+    """Whether the PSF is to be estimated.
+
+    Raises
+    ------
+    UsageError
+        When files are given as well.
+    """
+    asked = psf is not None and len(files_of(psf)) < len(psf)
+    if asked and psf is not None and len(psf) > 1:
+        raise UsageError("--psf estimate beside other PSFs", "give the word alone, or files (./estimate is a file)")
+    return asked
 
 
 def _numbers(text: str) -> tuple[float, ...]:
