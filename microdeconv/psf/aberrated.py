@@ -140,7 +140,7 @@ class AberratedModel:
         rho = sine * index / na
         amplitude = torch.sigmoid((1 - rho) / (SOFT * sample)) * (rho < 1 + 8 * SOFT * sample) * (sine < 1)
         wave = ratio * _aberration(given, rho, sine_y / sine, sine_x / sine)
-        wave = wave - 2 * math.pi * (fy * shift_um[1] + fx * shift_um[2])
+        wave = wave + 2 * math.pi * (fy * shift_um[1] + fx * shift_um[2])
         defocus = 2 * math.pi * index / wavelength * (cosine - 1) * (self._heights() - shift_um[0])[:, None, None]
         pupil = torch.polar(amplitude / cosine.sqrt(), wave) * torch.exp(1j * defocus)
         if (self.optics.na or 1.0) < 0.7:
