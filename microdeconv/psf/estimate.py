@@ -124,6 +124,27 @@ def _told(nominal: Psf, found: Psf, named: Mapping[str, tuple[float, float]], ga
     return Estimated(psf, named, gain, sure=True, why=why)
 
 
+def centred_psf(model: AberratedModel, deviations: NDArray[np.float64]) -> Psf:
+    """The PSF of deviations, its peak brought to the middle."""
+    import torch
+
+    given = torch.tensor(deviations, dtype=torch.float32)
+    shift = [0.0, 0.0, 0.0]
+    with torch.no_grad():
+        for _ in range(3):
+            off = _peak_off(model.psf(given, (shift[0], shift[1], shift[2])).numpy())
+            shift = [s - o * size for s, o, size in zip(shift, off, model.voxel_um, strict=True)]
+        pixels = model.psf(given, (shift[0], shift[1], shift[2])).numpy()
+    return Psf(pixels, model.voxel_um, None, "estimated")
+
+
+def _within(psf: Psf, shape: tuple[int, int, int]) -> Psf:
+    """The middle of a PSF."""
+    inner = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(psf.pixels.shape, shape, strict=True))
+    pixels = psf.pixels[inner]
+    return replace(psf, pixels=pixels / pixels.sum())
+
+
 @dataclass(slots=True)
 class _Search:
     """Costs of PSFs, spectral and held-out together, and the way to the least."""
