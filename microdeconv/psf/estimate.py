@@ -178,18 +178,21 @@ class _Search:
         if "spherical" in terms:
             other = self._swept(found.deviations * np.array([-1 if name == "spherical" else 1 for name in terms]))
             best, cost = min((best, cost), other, key=lambda one: one[1])
+        best, cost = self._swept(best, cost, finer=2)  # they stand in for one another: once more
         for place, name in enumerate(terms):
             if name in STEPS and name not in SPREAD:
                 moved, least = self._along(place, STEPS[name], best, cost)
                 best, cost = (moved, least) if least < cost - SEEN else (best, cost)
         return best, cost
 
-    def _swept(self, best: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Settle each common deviation, twice: they stand in for one another."""
-        cost = self.cost(best)
-        common = [i for i, name in enumerate(self.model.terms) if name in STEPS and name in SPREAD]
-        for place in (*common, *common):
-            best, cost = self._along(place, STEPS[self.model.terms[place]], best, cost)
+    def _swept(
+        self, best: NDArray[np.float64], cost: float | None = None, finer: int = 1
+    ) -> tuple[NDArray[np.float64], float]:
+        """Settle each common deviation in turn."""
+        cost = self.cost(best) if cost is None else cost
+        for place, name in enumerate(self.model.terms):
+            if name in STEPS and name in SPREAD:
+                best, cost = self._along(place, STEPS[name] / finer, best, cost)
         return best, cost
 
     def _along(
