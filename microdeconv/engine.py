@@ -125,7 +125,9 @@ def settle(
     if choice.capped and given == AUTO:
         notes.append(f"the best stop lies beyond --max-iterations {cap}")
     if choice.least > UNFIT and known:
-        notes.append(f"PSF or noise model do not fit the image well (deviance {choice.least:.3g}, should be 1)")
+        notes.append(
+            f"PSF or noise model do not fit the image well (deviance {choice.least:.3g}, should be 1), see psf check"
+        )
     steps = choice.iterations if given == AUTO else int(given)
     found = "split counts" if given == AUTO else "given"
     return replace(

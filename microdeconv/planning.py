@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,16 @@ from microdeconv.machine import Machine, MachineOptions, machine_for
 from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
 from microdeconv.options import Sourced, build, for_channel, layered, options_of
 from microdeconv.problem import Method
+from microdeconv.psf.check import check_psf
 from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.psf.depths import changes_with_depth, compute_psfs
 from microdeconv.psf.named import files_of, is_estimate
 from microdeconv.psf.recipes import with_recipe
 from microdeconv.psf.several import load_psfs
 from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
-from microdeconv.stack import Header, Psf, PsfSet, Stack
+from microdeconv.stack import Header, Psf, PsfSet, Stack, Zyx
 
+TOLD = ("shift", "border", "sampling")  # findings of a PSF's check that are told elsewhere
 DIFFERENT = 0.05  # between the file and the line, beyond which it is said
 
 
@@ -112,7 +113,7 @@ def plan(request: Request) -> Plan:
         notes += said
         psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number)
         notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
-        notes += _psf_notes(psf, optics) if files_of(values["psf"].value) else []
+        notes += _check_notes(psf, optics, header.voxel_um) if files_of(values["psf"].value) else []
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)
         planned.append(ChannelPlan(number, optics, sources, psf, cut))
     notes += _shared_notes(planned, values)
@@ -282,16 +283,14 @@ def _psf_for(
     return compute_psfs(optics, voxel, header.volume_shape, theory, depths)
 
 
-def _psf_notes(psf: Psf | PsfSet, optics: Optics) -> list[str]:
-    """Warn of a PSF whose own optics are not the channel's."""
+def _check_notes(psf: Psf | PsfSet, optics: Optics, voxel_um: Zyx | None) -> list[str]:
+    """Warn of what is wrong with measured PSFs, as far as they and the optics tell; reading them told the rest."""
+    several = len(psf.parts) > 1
     notes = []
-    for part, one in product(psf.parts, options_of(Optics)):
-        if part.optics is None or (one.key == "depth" and len(psf.parts) > 1):
-            continue
-        own, wanted = getattr(part.optics, one.field), getattr(optics, one.field)
-        if isinstance(own, float) and isinstance(wanted, float) and abs(own - wanted) > DIFFERENT * wanted:
-            notes.append(f"the PSF was made for --{one.flag} {own:g}, the channel has {wanted:g}")
-    return list(dict.fromkeys(notes))
+    for part in psf.parts:
+        found = check_psf(part, optics, voxel_um)
+        notes += [one.warning for one in found if one.name not in TOLD and not (several and one.name == "depth")]
+    return [note for note in dict.fromkeys(notes) if note]
 
 
 def _shared_notes(planned: Sequence[ChannelPlan], values: Mapping[str, Sourced]) -> list[str]:
