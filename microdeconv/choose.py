@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 KEPT = 0.9  # of the counts are used, the rest judge, where predictions are compared
 SPACING = 1.2  # ratio of the steps that are compared
-FURTHER = 2.5  # times the best step so far: the reference must have gone this far, and
-LEAST = 22  # steps at least
+FURTHER = 3.0  # times the best step so far: the reference must have gone this far, and
+LEAST = 30  # steps at least
 PATIENCE = 6  # compared steps without a better one before a further candidate is given up
 UNFIT = 1.5  # deviance of unused counts per voxel from which PSF or noise model do not fit, and
 GAIN = 0.85  # of its deviance, which a doubling of the steps must then come below to be worth it
@@ -32,7 +33,7 @@ class Choice:
     Attributes
     ----------
     iterations
-        Steps at the least risk; 1 for a method that is not iterative.
+        Steps at the least risk, between two looks maybe; 1 for a method that is not iterative.
     parameters
         The method's, with nothing left at "auto".
     risk
@@ -66,7 +67,12 @@ def choose(
     ⟨aₖ, bₖ⟩ − ⟨aₖ, b_K⟩ − ⟨bₖ, a_K⟩ + V, up to a constant: the noise of the reference is independent and drops out. V,
     half of |aₖ − bₖ|², is the noise of a half; all counts have half of that, so half of V is taken. A parameter's
     values are compared by the same figure with the first value's reference. Judging objects, not predictions, sees
-    what the PSF hides from the image: fine structure is worth more steps than the image can tell.
+    what the PSF hides from the image: fine structure is worth more steps than the image can tell. The middle 80 % of
+    each axis is judged: near a border much of the light is missing, and a few bright voxels there would decide alone.
+    Looks are sparse: the best step is where a parabola in log k through the least risk and its neighbours is lowest.
+
+    b_K is not the object: it has too little of edges and too much of points, so that plates and bars are stopped
+    early and isolated points late, which no split of the counts can tell.
 
     The noise of two halves tells nothing of a wrong PSF, whose errors both share. Where the model does not fit the
     counts (and their noise is known), steps end as well when twice as many would not fit them much better.
@@ -187,7 +193,6 @@ class _Race:
         return self._choice(risk, best)
 
     def _looks(self, watch: Watch | None) -> Iterator[tuple[Tensor, Tensor]]:
-        crop = self.halves[0].blur.crop
         runs = (islice(self.method.run(half, self.parameters), self.cap) for half in self.halves)
         wanted = 1.0
         for step, (one, other) in enumerate(zip(*runs, strict=True), 1):
@@ -197,11 +202,15 @@ class _Race:
                 continue
             while round(wanted) <= step:
                 wanted *= SPACING
-            a, b = crop(one.image).clone(), crop(other.image).clone()
+            a, b = self._middle(one.image), self._middle(other.image)
             self.steps.append(step)
             self.deviances.append(poisson_deviance(self.halves[1].image, self._predicted(one)))
             self.own.append(_dot(a, b) / 2 + (_dot(a, a) + _dot(b, b)) / 4)
             yield a, b
+
+    def _middle(self, x: Tensor) -> Tensor:
+        field = self.halves[0].blur.crop(x)
+        return field[tuple(slice(n // 10, n - n // 10) for n in field.shape)].clone()
 
     def _predicted(self, iterate: Iterate) -> Tensor:
         return iterate.predicted if iterate.predicted is not None else self.halves[0].predict(iterate.image)
@@ -214,10 +223,10 @@ class _Race:
         return [(own - cross) / scale for own, cross in zip(self.own[start:], crossed, strict=True)]
 
     def _choice(self, risk: list[float], best: int) -> Choice:
-        best = min(best, self._fitted())
-        capped = self.steps[-1] >= self.cap and self.steps[best] > self.cap / SPACING**2
+        steps = min(_lowest(self.steps, risk, best), self.steps[self._fitted()])
+        capped = self.steps[-1] >= self.cap and steps > self.cap / SPACING**2
         trace = tuple(zip(self.steps, risk, strict=True))
-        return Choice(self.steps[best], self.parameters, trace, min(self.deviances), capped)
+        return Choice(steps, self.parameters, trace, min(self.deviances), capped)
 
     def _fitted(self) -> int:
         """The first look from which twice the steps would not fit a model that is wrong much better; the last else."""
@@ -229,6 +238,18 @@ class _Race:
             if later and later[0] > GAIN * deviance:
                 return place
         return last
+
+
+def _lowest(steps: list[int], risk: list[float], best: int) -> int:
+    """Where a parabola in the logarithm of the steps, through the least risk and its neighbours, is lowest."""
+    if not 0 < best < len(risk) - 1:
+        return steps[best]
+    before, middle, after = (math.log(steps[place]) for place in (best - 1, best, best + 1))
+    fall = (risk[best - 1] - risk[best]) * (after - middle)
+    rise = (risk[best + 1] - risk[best]) * (middle - before)
+    if fall + rise <= 0:
+        return steps[best]
+    return round(math.exp(middle + (fall * (after - middle) - rise * (middle - before)) / (2 * (fall + rise))))
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
