@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -20,6 +19,7 @@ KEPT = 0.9  # of the counts are used, the rest judge, where predictions are comp
 SPACING = 1.2  # ratio of the steps that are compared
 FURTHER = 3.0  # times the best step so far: the reference must have gone this far, and
 LEAST = 30  # steps at least
+ALMOST = 0.05  # of the noise at the least risk: an earlier step may be worse by so much
 PATIENCE = 6  # compared steps without a better one before a further candidate is given up
 UNFIT = 1.5  # deviance of unused counts per voxel from which PSF or noise model do not fit, and
 GAIN = 0.85  # of its deviance, which a doubling of the steps must then come below to be worth it
@@ -33,7 +33,7 @@ class Choice:
     Attributes
     ----------
     iterations
-        Steps at the least risk, between two looks maybe; 1 for a method that is not iterative.
+        The fewest steps at almost the least risk; 1 for a method that is not iterative.
     parameters
         The method's, with nothing left at "auto".
     risk
@@ -69,7 +69,8 @@ def choose(
     values are compared by the same figure with the first value's reference. Judging objects, not predictions, sees
     what the PSF hides from the image: fine structure is worth more steps than the image can tell. The middle 80 % of
     each axis is judged: near a border much of the light is missing, and a few bright voxels there would decide alone.
-    Looks are sparse: the best step is where a parabola in log k through the least risk and its neighbours is lowest.
+    Where the risk is flat the fewest steps are taken: the first look that is above the least risk by no more than a
+    twentieth of the noise there.
 
     b_K is not the object: it has too little of edges and too much of points, so that plates and bars are stopped
     early and isolated points late, which no split of the counts can tell.
@@ -168,6 +169,7 @@ class _Race:
     steps: list[int] = field(default_factory=list)
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     own: list[float] = field(default_factory=list)  # ⟨a, b⟩ + V / 2
+    noise: list[float] = field(default_factory=list)  # V / 2
     deviances: list[float] = field(default_factory=list)
 
     def run_alone(self, watch: Watch | None) -> Choice:
@@ -205,7 +207,9 @@ class _Race:
             a, b = self._middle(one.image), self._middle(other.image)
             self.steps.append(step)
             self.deviances.append(poisson_deviance(self.halves[1].image, self._predicted(one)))
-            self.own.append(_dot(a, b) / 2 + (_dot(a, a) + _dot(b, b)) / 4)
+            shared = _dot(a, b)
+            self.noise.append((_dot(a, a) + _dot(b, b) - 2 * shared) / 4)
+            self.own.append(shared + self.noise[-1])
             yield a, b
 
     def _middle(self, x: Tensor) -> Tensor:
@@ -218,15 +222,20 @@ class _Race:
     def _risks(
         self, pairs: list[tuple[Tensor, Tensor]], reference: tuple[Tensor, Tensor], start: int = 0
     ) -> list[float]:
-        scale = max(self.own[0], 1e-30)
+        scale = self._scale()
         crossed = (_dot(a, reference[1]) + _dot(b, reference[0]) for a, b in pairs)
         return [(own - cross) / scale for own, cross in zip(self.own[start:], crossed, strict=True)]
 
     def _choice(self, risk: list[float], best: int) -> Choice:
-        steps = min(_lowest(self.steps, risk, best), self.steps[self._fitted()])
-        capped = self.steps[-1] >= self.cap and steps > self.cap / SPACING**2
+        bound = risk[best] + ALMOST * self.noise[best] / self._scale()
+        first = next(place for place, one in enumerate(risk) if one <= bound)
+        best = min(best, self._fitted())
+        capped = self.steps[-1] >= self.cap and self.steps[best] > self.cap / SPACING**2
         trace = tuple(zip(self.steps, risk, strict=True))
-        return Choice(steps, self.parameters, trace, min(self.deviances), capped)
+        return Choice(self.steps[min(first, best)], self.parameters, trace, min(self.deviances), capped)
+
+    def _scale(self) -> float:
+        return max(self.own[0], 1e-30)
 
     def _fitted(self) -> int:
         """The first look from which twice the steps would not fit a model that is wrong much better; the last else."""
@@ -238,18 +247,6 @@ class _Race:
             if later and later[0] > GAIN * deviance:
                 return place
         return last
-
-
-def _lowest(steps: list[int], risk: list[float], best: int) -> int:
-    """Where a parabola in the logarithm of the steps, through the least risk and its neighbours, is lowest."""
-    if not 0 < best < len(risk) - 1:
-        return steps[best]
-    before, middle, after = (math.log(steps[place]) for place in (best - 1, best, best + 1))
-    fall = (risk[best - 1] - risk[best]) * (after - middle)
-    rise = (risk[best + 1] - risk[best]) * (middle - before)
-    if fall + rise <= 0:
-        return steps[best]
-    return round(math.exp(middle + (fall * (after - middle) - rise * (middle - before)) / (2 * (fall + rise))))
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

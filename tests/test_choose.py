@@ -1,4 +1,4 @@
-"""The stop found from split counts: repeatable, between the looks, untouched by what lies at a border."""
+"""The stop found from split counts: repeatable, rather early than late, untouched by what lies at a border."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,14 @@ def chosen(counts, psf, cap=200):
 
 
 @pytest.mark.parametrize("kind", ["tissue", "nuclei", "mixed"])
-def test_the_stop_is_the_same_again_and_lies_next_to_the_least_risk(kind, psf):
+def test_the_stop_is_the_same_again_and_has_almost_the_least_risk(kind, psf):
     counts = simulate(kind, (12, 56, 56), psf.pixels, Exposure(100, 20, 100), seed=4).counts
     found = chosen(counts, psf)
     assert found == chosen(counts, psf)
-    steps, risk = zip(*found.risk, strict=True)
-    best = int(np.argmin(risk))
-    assert steps[best - 1] < found.iterations < steps[best + 1]
+    risk = dict(found.risk)
+    best = min(risk, key=risk.get)
+    assert best / 1.5 < found.iterations <= best
+    assert risk[found.iterations] - risk[best] < 0.1 * (risk[1] - risk[best])
     assert not found.capped
 
 
@@ -40,9 +41,3 @@ def test_a_bright_point_at_the_border_does_not_decide(psf):
     point = 3000 * np.exp(-0.5 * ((y - 2) ** 2 + (x - 2) ** 2) / 1.2**2)
     with_point = counts + np.random.default_rng(0).poisson(np.broadcast_to(point, counts.shape)).astype(np.uint16)
     assert chosen(with_point, psf).iterations == pytest.approx(chosen(counts, psf).iterations, abs=2)
-
-
-def test_the_stop_may_lie_between_two_looks(psf):
-    counts = simulate("mixed", (12, 56, 56), psf.pixels, Exposure(100, 20, 100), seed=4).counts
-    found = chosen(counts, psf)
-    assert found.iterations not in [step for step, _ in found.risk]
