@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 KEPT = 0.9  # of the counts are used, the rest judge, where predictions are compared
 SPACING = 1.2  # ratio of the steps that are compared
-FURTHER = 2.5  # times the best step so far: the reference must have gone this far, and
-LEAST = 22  # steps at least
+FURTHER = 3.0  # times the best step so far: the reference must have gone this far, and
+LEAST = 30  # steps at least
+ALMOST = 0.05  # of the noise at the least risk: an earlier step may be worse by so much
 PATIENCE = 6  # compared steps without a better one before a further candidate is given up
 UNFIT = 1.5  # deviance of unused counts per voxel from which PSF or noise model do not fit, and
 GAIN = 0.85  # of its deviance, which a doubling of the steps must then come below to be worth it
@@ -32,7 +33,7 @@ class Choice:
     Attributes
     ----------
     iterations
-        Steps at the least risk; 1 for a method that is not iterative.
+        The fewest steps at almost the least risk; 1 for a method that is not iterative.
     parameters
         The method's, with nothing left at "auto".
     risk
@@ -66,7 +67,13 @@ def choose(
     ⟨aₖ, bₖ⟩ − ⟨aₖ, b_K⟩ − ⟨bₖ, a_K⟩ + V, up to a constant: the noise of the reference is independent and drops out. V,
     half of |aₖ − bₖ|², is the noise of a half; all counts have half of that, so half of V is taken. A parameter's
     values are compared by the same figure with the first value's reference. Judging objects, not predictions, sees
-    what the PSF hides from the image: fine structure is worth more steps than the image can tell.
+    what the PSF hides from the image: fine structure is worth more steps than the image can tell. The middle 80 % of
+    each axis is judged: near a border much of the light is missing, and a few bright voxels there would decide alone.
+    Where the risk is flat the fewest steps are taken: the first look that is above the least risk by no more than a
+    twentieth of the noise there.
+
+    b_K is not the object: it has too little of edges and too much of points, so that plates and bars are stopped
+    early and isolated points late, which no split of the counts can tell.
 
     The noise of two halves tells nothing of a wrong PSF, whose errors both share. Where the model does not fit the
     counts (and their noise is known), steps end as well when twice as many would not fit them much better.
@@ -162,6 +169,7 @@ class _Race:
     steps: list[int] = field(default_factory=list)
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     own: list[float] = field(default_factory=list)  # ⟨a, b⟩ + V / 2
+    noise: list[float] = field(default_factory=list)  # V / 2
     deviances: list[float] = field(default_factory=list)
 
     def run_alone(self, watch: Watch | None) -> Choice:
@@ -187,7 +195,6 @@ class _Race:
         return self._choice(risk, best)
 
     def _looks(self, watch: Watch | None) -> Iterator[tuple[Tensor, Tensor]]:
-        crop = self.halves[0].blur.crop
         runs = (islice(self.method.run(half, self.parameters), self.cap) for half in self.halves)
         wanted = 1.0
         for step, (one, other) in enumerate(zip(*runs, strict=True), 1):
@@ -197,11 +204,17 @@ class _Race:
                 continue
             while round(wanted) <= step:
                 wanted *= SPACING
-            a, b = crop(one.image).clone(), crop(other.image).clone()
+            a, b = self._middle(one.image), self._middle(other.image)
             self.steps.append(step)
             self.deviances.append(poisson_deviance(self.halves[1].image, self._predicted(one)))
-            self.own.append(_dot(a, b) / 2 + (_dot(a, a) + _dot(b, b)) / 4)
+            shared = _dot(a, b)
+            self.noise.append((_dot(a, a) + _dot(b, b) - 2 * shared) / 4)
+            self.own.append(shared + self.noise[-1])
             yield a, b
+
+    def _middle(self, x: Tensor) -> Tensor:
+        field = self.halves[0].blur.crop(x)
+        return field[tuple(slice(n // 10, n - n // 10) for n in field.shape)].clone()
 
     def _predicted(self, iterate: Iterate) -> Tensor:
         return iterate.predicted if iterate.predicted is not None else self.halves[0].predict(iterate.image)
@@ -209,15 +222,20 @@ class _Race:
     def _risks(
         self, pairs: list[tuple[Tensor, Tensor]], reference: tuple[Tensor, Tensor], start: int = 0
     ) -> list[float]:
-        scale = max(self.own[0], 1e-30)
+        scale = self._scale()
         crossed = (_dot(a, reference[1]) + _dot(b, reference[0]) for a, b in pairs)
         return [(own - cross) / scale for own, cross in zip(self.own[start:], crossed, strict=True)]
 
     def _choice(self, risk: list[float], best: int) -> Choice:
+        bound = risk[best] + ALMOST * self.noise[best] / self._scale()
+        first = next(place for place, one in enumerate(risk) if one <= bound)
         best = min(best, self._fitted())
         capped = self.steps[-1] >= self.cap and self.steps[best] > self.cap / SPACING**2
         trace = tuple(zip(self.steps, risk, strict=True))
-        return Choice(self.steps[best], self.parameters, trace, min(self.deviances), capped)
+        return Choice(self.steps[min(first, best)], self.parameters, trace, min(self.deviances), capped)
+
+    def _scale(self) -> float:
+        return max(self.own[0], 1e-30)
 
     def _fitted(self) -> int:
         """The first look from which twice the steps would not fit a model that is wrong much better; the last else."""

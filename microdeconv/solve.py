@@ -29,7 +29,7 @@ class Stopping:
         short="n",
     )
     max_iterations: int = option(
-        150, "Most steps that auto may take.", panel="Method", metavar="N", low=1, high=100_000
+        200, "Most steps that auto may take.", panel="Method", metavar="N", low=1, high=100_000
     )
 
 

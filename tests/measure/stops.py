@@ -37,9 +37,9 @@ def main():
                     for iterate in method.run(problem, method.parameters()):
                         image = problem.blur.crop(iterate.image).numpy()
                         scores.append(quality.psnr(quality.inner(image), quality.inner(scene.truth)))
-                        if len(scores) == 160:
+                        if len(scores) == 210:
                             break
-                stop = choose(problem, method, method.parameters(), 150).iterations
+                stop = choose(problem, method, method.parameters(), Stopping().max_iterations).iterations
                 best = int(np.argmax(scores)) + 1
                 losses.append(scores[best - 1] - scores[stop - 1])
                 print(f"{kind:10} {name} {photons:4} photons: best {best:4}, chosen {stop:4}, loss {losses[-1]:.2f} dB")
