@@ -34,7 +34,7 @@ def stack(tmp_path_factory):
     )
     model = AberratedModel(optics, Zyx(0.25, 0.1, 0.1), (15, 21, 21))
     psf = centred_psf(model, np.array([0.9 if name == "spherical" else 0.0 for name in model.terms]))
-    scene = simulate("mixed", (10, 40, 40), psf.pixels, Exposure(800, 40, 100), 3)
+    scene = simulate("mixed", (12, 48, 48), psf.pixels, Exposure(3000, 100, 100), 3)
     path = tmp_path_factory.mktemp("estimate") / "cells.tif"
     tifffile.imwrite(
         path, scene.counts, imagej=True, resolution=(10, 10), metadata={"axes": "ZYX", "unit": "um", "spacing": 0.25}

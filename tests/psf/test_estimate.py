@@ -38,7 +38,7 @@ def seen(kind, psf, photons, field=(12, 56, 56), seed=3):
 
 def test_the_spectrum_tells_the_size_of_spherical_aberration():
     model = model_of()
-    light, _ = seen("mixed", true_psf(model, spherical=0.8), 300)
+    light, _ = seen("mixed", true_psf(model, spherical=0.8), 1000, (16, 72, 72))
     start = np.array([0.3 if name == "spherical" else 0.0 for name in model.terms])
     found = SpectralEvidence(light, model).fit(start)
     assert abs(found.deviations[model.terms.index("spherical")]) == pytest.approx(0.8, abs=0.25)
@@ -57,7 +57,7 @@ def test_the_spectrum_prefers_the_true_size():
 def test_an_aberrated_psf_is_found_with_its_sign():
     model = model_of()
     truth = true_psf(model, spherical=-0.8)
-    light, split = seen("mixed", truth, 300)
+    light, split = seen("mixed", truth, 1000, (16, 72, 72))
     found = estimate_psf(light, split, CONFOCAL, VOXEL, SHAPE)
     nominal = compute_psf(CONFOCAL, VOXEL, SHAPE)
     assert found.sure
@@ -69,7 +69,7 @@ def test_an_aberrated_psf_is_found_with_its_sign():
 
 
 def test_an_image_that_tells_nothing_keeps_the_nominal_psf():
-    noise = np.random.default_rng(0).poisson(20, (8, 48, 48)).astype(np.float32)
+    noise = np.random.default_rng(0).poisson(20, (6, 36, 36)).astype(np.float32)
     found = estimate_psf(noise, split_counts(noise, 20.0), CONFOCAL, VOXEL, SHAPE)
     assert not found.sure
     np.testing.assert_array_equal(found.psf.pixels, compute_psf(CONFOCAL, VOXEL, SHAPE).pixels)
@@ -79,7 +79,7 @@ def test_an_image_that_tells_nothing_keeps_the_nominal_psf():
 def test_a_plane_has_terms_of_its_own():
     shape = (1, 25, 25)
     model = model_of(FLAT, shape)
-    light, split = seen("filaments", true_psf(model, size=0.3), 200, (1, 160, 160))
+    light, split = seen("filaments", true_psf(model, size=0.3), 500, (1, 256, 256))
     found = estimate_psf(light, split, FLAT, VOXEL, shape)
     assert found.psf.pixels.shape == shape
     assert found.sure
