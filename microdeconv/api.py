@@ -12,16 +12,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import DELTA, Settings, deconvolve_volume, plan_cut, settle
+from microdeconv.engine import DELTA, Settings, deconvolve_volume, plan_cut, settle, settle_camera
 from microdeconv.errors import DataError, UsageError
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.selection import Selection
 from microdeconv.io.tiff import ACCEPTED
 from microdeconv.machine import MachineOptions, machine_for, threads_set
 from microdeconv.methods import METHODS, method_named
-from microdeconv.options import AUTO, Option, Sourced, build, convert, nearest, options_of
+from microdeconv.optics import Optics
+from microdeconv.options import AUTO, Option, Sourced, build, convert, nearest, options_of, settled_for
 from microdeconv.problem import Method
+from microdeconv.psf.blind import estimate_free as free_form
+from microdeconv.psf.compute import auto_shape, compute_psf
+from microdeconv.psf.estimate import Estimated
+from microdeconv.psf.estimate import estimate_psf as parametric
 from microdeconv.psf.file import SAME_VOXEL, ready
+from microdeconv.psf.from_counts import ESTIMATED, light_of_counts, split_for
 from microdeconv.psf.several import arranged
 from microdeconv.request import KEYWORD, PsfOptions, refuse_idle, refuse_surplus
 from microdeconv.solve import Stopping
@@ -143,6 +149,49 @@ def deconvolve(
         result, later = deconvolve_volume(volume, kernel, chosen, settings, machine, cut)
     result = result.reshape(shape)
     return Result(result, settings, kernel, (*noted, *kernel.notes, *settings.notes, *later)) if details else result
+
+
+def estimate_psf(
+    image: ArrayLike, optics: Optics, voxel_um: Zyx, *, free: bool = False, start: Psf | None = None, **camera: Any
+) -> Estimated:
+    """Estimate the PSF of an image from the image itself, as `microdeconv psf estimate` does.
+
+    Parameters
+    ----------
+    image
+        (y, x) or (z, y, x), counts, any real dtype.
+    optics
+        As far as known; without `start` all that a computed PSF needs.
+    voxel_um
+        (z, y, x) in µm; z counts for nothing in 2-D.
+    free
+        A PSF of any form instead of the optics' with few deviations.
+    start
+        The first PSF for `free`; the optics' if not given.
+    camera
+        `background=`, `offset=`, `gain=`.
+
+    Returns
+    -------
+    Estimated
+        Its `psf` serves `deconvolve`; `sure` and `why` tell whether it is more than the optics' own.
+
+    Raises
+    ------
+    UsageError, DataError
+        As `deconvolve`, or when the optics do not suffice.
+    """
+    rl = METHODS["rl"]
+    values = _values(rl, camera)
+    volume, _, _ = _volume(image, rl, values)
+    background, eye, _, _ = settle_camera(volume, settled_for(build(CameraOptions, values), 0))
+    split = split_for(volume, eye, background, "cpu", ESTIMATED)
+    if free and start is not None:
+        return free_form(split, start, optics)
+    shape = auto_shape(optics, Zyx(*voxel_um), (volume.shape[0], volume.shape[1], volume.shape[2]))
+    if free:
+        return free_form(split, compute_psf(optics, Zyx(*voxel_um), shape), optics)
+    return parametric(light_of_counts(volume, eye), split, optics, Zyx(*voxel_um), shape)
 
 
 def _known(method: Method) -> dict[str, Option]:

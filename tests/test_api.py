@@ -7,6 +7,7 @@ import torch
 import microdeconv as md
 from microdeconv import api
 from microdeconv.errors import DataError, UsageError
+from microdeconv.simulate import Exposure, simulate
 
 
 def test_arrays_in_arrays_out(scene, psf):
@@ -129,3 +130,16 @@ def test_psfs_with_places(scene, psf):
         md.deconvolve(scene.counts, corners[:3])
     with pytest.raises(UsageError, match="psf_centre does not apply"):
         md.deconvolve(scene.counts, pairs, psf_centre="none")
+
+
+def test_a_psf_is_estimated_from_an_image_and_used():
+    optics = md.Optics(na=1.2, emission_nm=520, ri_immersion=1.333)
+    psf = md.compute_psf(optics, md.Zyx(0.3, 0.1, 0.1), (1, 21, 21))
+    scene = simulate("spots", (1, 96, 96), psf.pixels, Exposure(300, 30, 100), 3)
+    found = md.estimate_psf(scene.counts[0], optics, md.Zyx(0.3, 0.1, 0.1), background=130, offset=100, gain=1)
+    assert found.why
+    assert md.deconvolve(scene.counts[0], found.psf, iterations=3).shape == (96, 96)
+    free = md.estimate_psf(scene.counts[0], optics, md.Zyx(0.3, 0.1, 0.1), free=True, start=psf)
+    assert free.psf.pixels.shape == psf.pixels.shape
+    with pytest.raises(UsageError):
+        md.estimate_psf(scene.counts[0], optics, md.Zyx(0.3, 0.1, 0.1), nonsense=3)
