@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# before torch is awake: threads that wait would burn the processors that other workers need
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import subprocess
 import sys
 from collections.abc import Callable
