@@ -32,7 +32,7 @@ SEEN = 8.0  # in log-odds, from which such a one is believed
 MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
-ENOUGH = 4.0  # in log-odds over the nominal PSF, from which an estimate is believed
+ENOUGH = 3.0  # in log-odds over the nominal PSF, from which an estimate is believed
 
 Listen = Callable[[str, int, int], None]
 
