@@ -6,6 +6,8 @@ import os
 
 # before torch is awake: threads that wait would burn the processors that other workers need
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # and each has one thread, as on a node that Slurm shares out
+    os.environ.setdefault("SLURM_CPUS_PER_TASK", "1")
 
 import subprocess
 import sys
@@ -24,6 +26,8 @@ from microdeconv.stack import Psf
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 CPU = Machine("cpu", 8 * 10**9, "test", None, 2)
 
 

@@ -29,6 +29,7 @@ START = {"spherical": 0.3, "defocus": 0.3, "blur": 0.01}  # not zero, where thei
 LOOKS = 40  # at PSFs, about
 RARE = 0.15  # radians, expected of astigmatism and coma, and
 SEEN = 8.0  # in log-odds, from which such a one is believed
+CENTRED = 0.05  # voxels: near enough to the middle
 MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
@@ -131,10 +132,12 @@ def centred_psf(model: AberratedModel, deviations: NDArray[np.float64]) -> Psf:
     given = torch.tensor(deviations, dtype=torch.float32)
     shift = [0.0, 0.0, 0.0]
     with torch.no_grad():
-        for _ in range(3):
-            off = _peak_off(model.psf(given, (shift[0], shift[1], shift[2])).numpy())
+        for _ in range(4):
+            pixels = model.psf(given, (shift[0], shift[1], shift[2])).numpy()
+            off = _peak_off(pixels)
+            if max(map(abs, off)) < CENTRED:
+                break
             shift = [s - o * size for s, o, size in zip(shift, off, model.voxel_um, strict=True)]
-        pixels = model.psf(given, (shift[0], shift[1], shift[2])).numpy()
     return Psf(pixels, model.voxel_um, None, "estimated")
 
 

@@ -57,13 +57,13 @@ def test_the_spectrum_prefers_the_true_size():
 def test_an_aberrated_psf_is_found_with_its_sign():
     model = model_of()
     truth = true_psf(model, spherical=-0.8)
-    light, split = seen("mixed", truth, 1000, (16, 72, 72))
+    light, split = seen("mixed", truth, 1000)
     found = estimate_psf(light, split, CONFOCAL, VOXEL, SHAPE)
     nominal = compute_psf(CONFOCAL, VOXEL, SHAPE)
     assert found.sure
     assert found.deviations["spherical"][0] == pytest.approx(-0.8, abs=0.3)
     error, before = (np.square(p.pixels - truth.pixels).sum() for p in (found.psf, nominal))
-    assert error < 0.2 * before
+    assert error < before / 3
     assert np.unravel_index(int(found.psf.pixels.argmax()), SHAPE) == tuple(n // 2 for n in SHAPE)
     assert found.psf.source.startswith("estimated")
 
