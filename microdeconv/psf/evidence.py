@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TURNED = 2.0  # standard errors, by which a PSF with axes swapped must be better to be believed
 CLEAR = 2.0  # by which every such PSF must be worse: the image speaks for the given one
+TELLS = 2.0  # by which some PSF must be worse or better: else the image tells little, and as good is not enough
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
 EXCESS = 2.0  # power beyond the OTF over the noise's
@@ -49,8 +51,11 @@ class Scale(NamedTuple):
     lean: float
 
 
-WIDTH = Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 0.5, 0.07)
-DEPTH = Scale(" along z", Zyx(0.67, 1.0, 1.0), 3.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.1)
+FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 0.5, 0.07),)
+SCALES = (  # in 3-D a right PSF is far better than a wider one: where that one is as good, the best lies in between
+    Scale("", Zyx(0.75, 0.75, 0.75), 1.8, Zyx(1.33, 1.33, 1.33), -0.5, 0.07),
+    Scale(" along z", Zyx(0.67, 1.0, 1.0), 3.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.1),
+)
 
 
 class Rival(NamedTuple):
@@ -100,19 +105,19 @@ def check_fit(psf: Psf, split: Split) -> Evidence:
         Rival("turned, its axes swapped", f"one with {axes} swapped", better(split, own, foretold(split, one)), TURNED)
         for axes, one in (turned(psf) if _is_oval(psf) else ())
     ]
-    scales = (WIDTH, DEPTH) if psf.pixels.shape[0] > 1 else (WIDTH,)
+    scales = SCALES if psf.pixels.shape[0] > 1 else FLAT
     rivals = [*turns, *(rival for scale in scales for rival in _scaled_rivals(psf, split, own, scale))]
     findings = (_fit(rivals), _residual(split, own), _beyond(psf, split))
     return Evidence(findings, bool(turns) and max(rival.better for rival in turns) < -CLEAR)
 
 
 def _scaled_rivals(psf: Psf, split: Split, own: Fit, scale: Scale) -> Iterator[Rival]:
-    """A narrower and a wider PSF, without a narrower one that gains too little beside what the wider one loses."""
+    """A narrower and a wider PSF; the narrower is not believed if it gains too little beside what the wider loses."""
     told = f"one {{:g}} times as wide{scale.along}"
     less, more = (foretold(split, scaled(psf, factors)) for factors in (scale.narrower, scale.wider))
-    if own.deviance - less.deviance > scale.lean * (more.deviance - own.deviance):
-        found = better(split, own, less)
-        yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), found, scale.if_narrower)
+    leans = own.deviance - less.deviance > scale.lean * (more.deviance - own.deviance)
+    enough = scale.if_narrower if leans else math.inf
+    yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), better(split, own, less), enough)
     yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), better(split, own, more), scale.if_wider)
 
 
@@ -123,10 +128,17 @@ def _is_oval(psf: Psf) -> bool:
 
 
 def _fit(rivals: list[Rival]) -> Finding:
-    best = max(rivals, key=lambda rival: rival.better - rival.enough)
-    if best.better <= best.enough:
+    tells = max(abs(rival.better) for rival in rivals) > TELLS
+
+    def margin(rival: Rival) -> float:
+        return rival.better - (rival.enough if tells else max(rival.enough, 0.0))
+
+    best = max(rivals, key=margin)
+    if margin(best) <= 0:
         return Finding("fit", best.better, "no wider, narrower or turned PSF foretells unused counts better")
     text = f"{best.told} foretells unused counts better, by {best.better:.1f} standard errors"
+    if best.better < 0:
+        text = f"{best.told} foretells unused counts as well, to {-best.better:.1f} standard errors; it should not"
     return Finding("fit", best.better, text, f"the PSF is probably {best.fault}: {text}")
 
 

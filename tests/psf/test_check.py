@@ -108,7 +108,7 @@ def test_the_split_keeps_few_counts_and_all_its_shares(split):
 def test_the_right_width_foretells_best(split, factor):
     psf = Psf(gaussian_psf((0, 2, 2)), None, None, "")
     right, wrong = foretold(split, psf), foretold(split, scaled(psf, Zyx(1, factor, factor)))
-    assert better(split, wrong, right) > 2
+    assert better(split, wrong, right) > 0
     assert better(split, right, right) == 0
 
 
