@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from microdeconv.psf.check import Finding
-from microdeconv.psf.fit import Fit, Split, better, foretold, scaled, turned
+from microdeconv.psf.fit import Fit, Split, better, folds, foretold, gain, scaled, turned
 from microdeconv.psf.widths import lopsided
 from microdeconv.stack import Psf, Zyx
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TURNED = 2.0  # standard errors, by which a PSF with axes swapped must be better to be believed
 CLEAR = 2.0  # by which every such PSF must be worse: the image speaks for the given one
+FOLDS = 4  # ways of sharing out the counts, for a single plane: there it is quick
+LIKE_THEORY = 3.0  # standard errors more, where the optics say that the width is right
 TELLS = 2.0  # by which some PSF must be worse or better: else the image tells little, and as good is not enough
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
@@ -51,10 +53,10 @@ class Scale(NamedTuple):
     lean: float
 
 
-FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 0.5, 0.07),)
+FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 0.0, 0.05),)
 SCALES = (  # in 3-D a right PSF is far better than a wider one: where that one is as good, the best lies in between
-    Scale("", Zyx(0.75, 0.75, 0.75), 1.8, Zyx(1.33, 1.33, 1.33), -0.5, 0.07),
-    Scale(" along z", Zyx(0.67, 1.0, 1.0), 3.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.1),
+    Scale("", Zyx(0.75, 0.75, 0.75), 2.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.12),
+    Scale(" along z", Zyx(0.67, 1.0, 1.0), 6.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.12),
 )
 
 
@@ -86,7 +88,7 @@ class Evidence(NamedTuple):
     clears: bool
 
 
-def check_fit(psf: Psf, split: Split) -> Evidence:
+def check_fit(psf: Psf, split: Split, like_theory: bool = False) -> Evidence:
     """Compare a PSF with wider, narrower and turned ones, and look for what it cannot explain.
 
     Each PSF foretells counts that its deconvolution did not see (`fit.foretold`). Where another one does so better, the
@@ -99,26 +101,32 @@ def check_fit(psf: Psf, split: Split) -> Evidence:
         On the image's voxels.
     split
         From `fit.split_counts`, in photo-electrons.
+    like_theory
+        Whether the PSF is as wide as its optics say: then the image must speak clearly against it.
     """
-    own = foretold(split, psf)
-    turns = [
-        Rival("turned, its axes swapped", f"one with {axes} swapped", better(split, own, foretold(split, one)), TURNED)
-        for axes, one in (turned(psf) if _is_oval(psf) else ())
-    ]
-    scales = SCALES if psf.pixels.shape[0] > 1 else FLAT
-    rivals = [*turns, *(rival for scale in scales for rival in _scaled_rivals(psf, split, own, scale))]
-    findings = (_fit(rivals), _residual(split, own), _beyond(psf, split))
-    return Evidence(findings, bool(turns) and max(rival.better for rival in turns) < -CLEAR)
+    flat = psf.pixels.shape[0] == 1
+    ways = folds(split, FOLDS if flat else 1)
+    own = [foretold(way, psf) for way in ways]
+    rivals = []
+    for axes, other in turned(psf) if _is_oval(psf) else ():
+        fits = [foretold(way, other) for way in ways]
+        rivals.append(Rival("turned, its axes swapped", f"one with {axes} swapped", better(ways, own, fits), TURNED))
+    cleared = bool(rivals) and max(rival.better for rival in rivals) < -CLEAR
+    for scale in FLAT if flat else SCALES:
+        rivals += _scaled_rivals(psf, ways, own, scale)
+    findings = (_fit(rivals, LIKE_THEORY if like_theory else 0.0), _residual(split, own[0]), _beyond(psf, split))
+    return Evidence(findings, cleared)
 
 
-def _scaled_rivals(psf: Psf, split: Split, own: Fit, scale: Scale) -> Iterator[Rival]:
+def _scaled_rivals(psf: Psf, ways: list[Split], own: list[Fit], scale: Scale) -> Iterator[Rival]:
     """A narrower and a wider PSF; the narrower is not believed if it gains too little beside what the wider loses."""
     told = f"one {{:g}} times as wide{scale.along}"
-    less, more = (foretold(split, scaled(psf, factors)) for factors in (scale.narrower, scale.wider))
-    leans = own.deviance - less.deviance > scale.lean * (more.deviance - own.deviance)
-    enough = scale.if_narrower if leans else math.inf
-    yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), better(split, own, less), enough)
-    yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), better(split, own, more), scale.if_wider)
+    less, more = (
+        [foretold(way, other) for way in ways] for other in (scaled(psf, scale.narrower), scaled(psf, scale.wider))
+    )
+    enough = scale.if_narrower if gain(own, less) > -scale.lean * gain(own, more) else math.inf
+    yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), better(ways, own, less), enough)
+    yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), better(ways, own, more), scale.if_wider)
 
 
 def _is_oval(psf: Psf) -> bool:
@@ -127,11 +135,11 @@ def _is_oval(psf: Psf) -> bool:
     return not ROUND <= lateral <= 1 / ROUND
 
 
-def _fit(rivals: list[Rival]) -> Finding:
+def _fit(rivals: list[Rival], doubt: float) -> Finding:
     tells = max(abs(rival.better) for rival in rivals) > TELLS
 
     def margin(rival: Rival) -> float:
-        return rival.better - (rival.enough if tells else max(rival.enough, 0.0))
+        return rival.better - doubt - (rival.enough if tells else max(rival.enough, 0.5))
 
     best = max(rivals, key=margin)
     if margin(best) <= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -168,18 +168,56 @@ def foretold(split: Split, psf: Psf) -> Fit:
     return best
 
 
-def better(split: Split, one: Fit, other: Fit) -> float:
-    """How much better `other` foretells the held-out counts, in standard errors of the paired difference.
+def folds(split: Split, number: int) -> list[Split]:
+    """Share the same counts out in more ways, so that others judge each time.
 
-    Where `one` fits worse than Poisson's noise, the difference counts for as much less.
+    Parameters
+    ----------
+    split
+        The first way.
+    number
+        Of ways, at most 1 / (1 − `split.share`): no count judges twice.
+    """
+    import torch
+
+    from microdeconv.camera import thin
+
+    random = torch.Generator().manual_seed(SEED + 1)
+    image, left, judging = split.kept + split.held, split.kept.cpu(), 1 - split.share
+    ways = [split]
+    for done in range(1, number):
+        held, left = thin(left, min(judging / (1 - done * judging), 1.0), random)
+        held = held.to(image.device)
+        ways.append(replace(split, kept=image - held, held=held))
+    return ways
+
+
+def better(ways: Sequence[Split], ones: Sequence[Fit], others: Sequence[Fit]) -> float:
+    """How much better the others foretell the held-out counts, in standard errors of the paired difference.
+
+    Where the first fit worse than Poisson's noise, the difference counts for as much less.
+
+    Parameters
+    ----------
+    ways
+        Of sharing out the counts.
+    ones, others
+        Fits of two PSFs, for each way.
 
     References
     ----------
     Q. H. Vuong, Econometrica 57, 307 (1989).
     """
-    ratio = (other.predicted / one.predicted).log_()
-    error = 2 * math.sqrt(float(ratio.square_().mul_(split.held).sum()))
-    return (one.deviance - other.deviance) / (max(error, 1e-9) * max(1.0, one.per_voxel))
+    squares = 0.0
+    for split, one, other in zip(ways, ones, others, strict=True):
+        squares += float((other.predicted / one.predicted).log_().square_().mul_(split.held).sum())
+    worse = max(1.0, sum(one.per_voxel for one in ones) / len(ones))
+    return gain(ones, others) / (max(2 * math.sqrt(squares), 1e-9) * worse)
+
+
+def gain(ones: Sequence[Fit], others: Sequence[Fit]) -> float:
+    """How much less the others' deviance is, all ways together."""
+    return sum(one.deviance - other.deviance for one, other in zip(ones, others, strict=True))
 
 
 def best_smoothness(split: Split, psf: Psf) -> float:
