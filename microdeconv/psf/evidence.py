@@ -53,7 +53,7 @@ class Scale(NamedTuple):
     lean: float
 
 
-FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 0.0, 0.05),)
+FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 2.0, 0.07),)
 SCALES = (  # in 3-D a right PSF is far better than a wider one: where that one is as good, the best lies in between
     Scale("", Zyx(0.75, 0.75, 0.75), 2.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.12),
     Scale(" along z", Zyx(0.67, 1.0, 1.0), 6.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.12),
