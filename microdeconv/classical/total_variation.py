@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, repeat
 from typing import TYPE_CHECKING
 
 from microdeconv.classical.richardson_lucy import ACCELERATION, Acceleration, accelerated
@@ -67,18 +68,42 @@ def total_variation(problem: Problem, parameters: TotalVariation) -> Iterator[It
             "--acceleration wiener-butterworth does not go with --method rl-tv",
             "use --method rl, or another acceleration",
         )
+    momentum = parameters.acceleration != "none"
+    return _smoothed(problem, repeat(weight), parameters.acceleration == "preconditioned", momentum)
+
+
+def falling_variation(problem: Problem, first: float, last: float, steps: int) -> Iterator[Iterate]:
+    """Objects of ever less total variation weight: smooth ones first, then finer ones, in the end noise.
+
+    Each is near the answer for its weight, since it begins at that for a slightly larger one: all weights are seen for
+    little more than the price of one.
+
+    Parameters
+    ----------
+    problem
+        `image` in photo-electrons.
+    first, last
+        Weights, as of `total_variation`.
+    steps
+        In which the weight falls, by the same factor each.
+
+    Yields
+    ------
+    Iterate
+        As `total_variation`.
+    """
+    return _smoothed(problem, (first * (last / first) ** min(k / steps, 1) for k in count()), False, True)
+
+
+def _smoothed(problem: Problem, weights: Iterator[float], preconditioned: bool, momentum: bool) -> Iterator[Iterate]:
     smallest = 1e-3 * max(problem.level, problem.dark)
 
     def prior(x: Tensor) -> tuple[Tensor, float]:
+        weight = next(weights)
         curvature, variation = total_variation_of(x, smallest)
         return 1 / curvature.mul_(-weight).add_(1).clamp_(LEAST_FACTOR, 1.5), weight * variation
 
-    return accelerated(
-        problem,
-        preconditioned=parameters.acceleration == "preconditioned",
-        momentum=parameters.acceleration != "none",
-        prior=prior,
-    )
+    return accelerated(problem, preconditioned=preconditioned, momentum=momentum, prior=prior)
 
 
 def total_variation_of(x: Tensor, smallest: float) -> tuple[Tensor, float]:

@@ -96,7 +96,7 @@ def _checked(
     from microdeconv.psf.check import check_psf
     from microdeconv.psf.evidence import residual_map
     from microdeconv.psf.file import load_psf
-    from microdeconv.psf.fit import held_out_deviance
+    from microdeconv.psf.fit import foretold
     from microdeconv.psf.from_counts import split_for
 
     header = one.header
@@ -108,7 +108,7 @@ def _checked(
     split = split_for(one.volume, one.settings.camera, one.settings.background, one.machine.device)
     found = check_psf(psf, one.optics, header.voxel_um, split)
     if picture is not None:
-        residual = residual_map(split, held_out_deviance(split, psf))
+        residual = residual_map(split, foretold(split, psf))
         write_check_picture(picture, psf.pixels, residual, psf.voxel_um, overwrite=overwrite)
     return found, [*one.notes, *(f"PSF: {note}" for note in psf.notes)]
 

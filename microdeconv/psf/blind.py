@@ -11,7 +11,7 @@ from microdeconv.fft import correlation, good_size, half_frequencies, passed_thr
 from microdeconv.optics import cutoff_per_um, missing
 from microdeconv.problem import Problem
 from microdeconv.psf.estimate import ENOUGH, TEMPER, Estimated, Listen
-from microdeconv.psf.fit import KEPT, Split, held_out_deviance, scaled
+from microdeconv.psf.fit import Split, held_out_deviance, scaled
 from microdeconv.stack import Psf, Zyx
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _rounds(split: Split, start: Psf, optics: Optics) -> Iterator[Psf]:
     while True:
         with torch.inference_mode():
             blur = Blur(psf, shape, split.kept.device)
-            problem = Problem(split.kept, blur, KEPT * split.background, KEPT * split.level)
+            problem = Problem(split.kept, blur, split.share * split.background, split.share * split.level)
             x = blur.flat(problem.level) if x is None else x
             inverse = blur.inverse_normalisation()
             for _ in range(OBJECT_STEPS):

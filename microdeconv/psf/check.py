@@ -83,7 +83,8 @@ def check_psf(psf: Psf, optics: Optics | None, voxel_um: Zyx | None, split: Spli
         return tuple(found)
     from microdeconv.psf.evidence import check_fit
 
-    seen = check_fit(psf, split)
+    like_theory = known and not any(one.warning for one in found)
+    seen = check_fit(psf, split, like_theory)
     if seen.clears and found[1].warning:
         found[1] = replace(found[1], text=f"{found[1].text}; the image agrees", warning="")
     return (*found, *seen.findings)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from microdeconv.psf.check import Finding
-from microdeconv.psf.fit import Fit, Split, held_out_deviance, scaled, turned
+from microdeconv.psf.fit import Fit, Split, better, folds, foretold, gain, scaled, turned
 from microdeconv.psf.widths import lopsided
 from microdeconv.stack import Psf, Zyx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TURNED = 15.0  # gained in deviance, from which a PSF with axes swapped is believed
-CLEAR = 60.0  # lost by every such PSF in 3-D, where one is narrower in some way: the image speaks for the given one
-LEAN_NARROWER, LEAN_WIDER = 0.05, 0.35  # share of what the opposite PSF loses, that one must gain besides
+TURNED = 2.0  # standard errors, by which a PSF with axes swapped must be better to be believed
+CLEAR = 2.0  # by which every such PSF must be worse: the image speaks for the given one
+FOLDS = 4  # ways of sharing out the counts, for a single plane: there it is quick
+LIKE_THEORY = 3.0  # standard errors more, where the optics say that the width is right
+TELLS = 2.0  # by which some PSF must be worse or better: else the image tells little, and as good is not enough
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
 EXCESS = 2.0  # power beyond the OTF over the noise's
@@ -27,36 +30,54 @@ SMOOTH = 2.0  # voxels: the residual map is averaged over a Gaussian of this sta
 
 
 class Scale(NamedTuple):
-    """A narrower and a wider PSF, by factors, and what each must gain to be believed: `tests/measure/psf_check.py`."""
+    """A narrower and a wider PSF, and what makes them believed; calibrated by `tests/measure/psf_check.py`.
+
+    Attributes
+    ----------
+    along
+        The axis, for a person.
+    narrower, wider
+        Factors of width.
+    if_narrower, if_wider
+        Standard errors by which they must be better.
+    lean
+        Share of what the wider one loses in deviance, that the narrower must gain: where it gains less, the best width
+        lies nearer to the given one.
+    """
 
     along: str
     narrower: Zyx
     if_narrower: float
     wider: Zyx
     if_wider: float
+    lean: float
 
 
-FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 20.0, Zyx(1.33, 1.33, 1.33), 15.0),)
-SCALES = (
-    Scale("", Zyx(0.75, 0.75, 0.75), 40.0, Zyx(1.33, 1.33, 1.33), 15.0),
-    Scale(" along z", Zyx(0.67, 1.0, 1.0), 80.0, Zyx(1.5, 1.0, 1.0), 80.0),
+FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 2.0, 0.07),)
+SCALES = (  # in 3-D a right PSF is far better than a wider one: where that one is as good, the best lies in between
+    Scale("", Zyx(0.75, 0.75, 0.75), 2.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.12),
+    Scale(" along z", Zyx(0.67, 1.0, 1.0), 6.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.12),
 )
 
 
 class Rival(NamedTuple):
-    """Another PSF: what is wrong with the given one if this one fits better, what it is, and how far it does.
+    """Another PSF.
 
     Attributes
     ----------
-    gain
-        How much less its deviance is.
+    fault
+        What is wrong with the given one if this one fits better.
+    told
+        What it is.
+    better
+        Standard errors by which it foretells the counts better.
     enough
-        How much it must be, to be believed.
+        How many it must be, to be believed.
     """
 
     fault: str
     told: str
-    gain: float
+    better: float
     enough: float
 
 
@@ -67,12 +88,12 @@ class Evidence(NamedTuple):
     clears: bool
 
 
-def check_fit(psf: Psf, split: Split) -> Evidence:
+def check_fit(psf: Psf, split: Split, like_theory: bool = False) -> Evidence:
     """Compare a PSF with wider, narrower and turned ones, and look for what it cannot explain.
 
-    Each PSF foretells counts that its deconvolution did not see (`fit.held_out_deviance`). Where another one does so
-    clearly better, the given one is wrong in that way; where none does, it is right or the image cannot tell. Where the
-    noise is not Poisson's, differences count for as much less as the best fit is worse than noise.
+    Each PSF foretells counts that its deconvolution did not see (`fit.foretold`). Where another one does so better, the
+    given one is wrong in that way; where none does, it is right or the image cannot tell. Where the noise is not
+    Poisson's, differences count for as much less as the best fit is worse than noise.
 
     Parameters
     ----------
@@ -80,31 +101,32 @@ def check_fit(psf: Psf, split: Split) -> Evidence:
         On the image's voxels.
     split
         From `fit.split_counts`, in photo-electrons.
+    like_theory
+        Whether the PSF is as wide as its optics say: then the image must speak clearly against it.
     """
-    own = held_out_deviance(split, psf)
-    unit = max(1.0, own.per_voxel)
-
-    def gain(other: Psf) -> float:
-        return (own.deviance - held_out_deviance(split, other).deviance) / unit
-
-    turns = [
-        Rival("turned, its axes swapped", f"one with {axes} swapped", gain(other), TURNED)
-        for axes, other in (turned(psf) if _is_oval(psf) else ())
-    ]
-    rivals = [*_scaled_rivals(psf, gain), *turns]
-    findings = (_fit(rivals), _residual(split, own), _beyond(psf, split))
-    cleared = -CLEAR if psf.pixels.shape[0] > 1 else 0.0
-    return Evidence(findings, bool(turns) and max(rival.gain for rival in turns) < cleared)
+    flat = psf.pixels.shape[0] == 1
+    ways = folds(split, FOLDS if flat else 1)
+    own = [foretold(way, psf) for way in ways]
+    rivals = []
+    for axes, other in turned(psf) if _is_oval(psf) else ():
+        fits = [foretold(way, other) for way in ways]
+        rivals.append(Rival("turned, its axes swapped", f"one with {axes} swapped", better(ways, own, fits), TURNED))
+    cleared = bool(rivals) and max(rival.better for rival in rivals) < -CLEAR
+    for scale in FLAT if flat else SCALES:
+        rivals += _scaled_rivals(psf, ways, own, scale)
+    findings = (_fit(rivals, LIKE_THEORY if like_theory else 0.0), _residual(split, own[0]), _beyond(psf, split))
+    return Evidence(findings, cleared)
 
 
-def _scaled_rivals(psf: Psf, gain: Callable[[Psf], float]) -> Iterator[Rival]:
-    """Narrower and wider PSFs. Fits that stop early favour one side a little: the other must not lose far more."""
-    for scale in SCALES if psf.pixels.shape[0] > 1 else FLAT:
-        less, more = gain(scaled(psf, scale.narrower)), gain(scaled(psf, scale.wider))
-        told = f"one {{:g}} times as wide{scale.along}"
-        needed = max(scale.if_narrower, -LEAN_NARROWER * more), max(scale.if_wider, -LEAN_WIDER * less)
-        yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), less, needed[0])
-        yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), more, needed[1])
+def _scaled_rivals(psf: Psf, ways: list[Split], own: list[Fit], scale: Scale) -> Iterator[Rival]:
+    """A narrower and a wider PSF; the narrower is not believed if it gains too little beside what the wider loses."""
+    told = f"one {{:g}} times as wide{scale.along}"
+    less, more = (
+        [foretold(way, other) for way in ways] for other in (scaled(psf, scale.narrower), scaled(psf, scale.wider))
+    )
+    enough = scale.if_narrower if gain(own, less) > -scale.lean * gain(own, more) else math.inf
+    yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), better(ways, own, less), enough)
+    yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), better(ways, own, more), scale.if_wider)
 
 
 def _is_oval(psf: Psf) -> bool:
@@ -113,12 +135,19 @@ def _is_oval(psf: Psf) -> bool:
     return not ROUND <= lateral <= 1 / ROUND
 
 
-def _fit(rivals: list[Rival]) -> Finding:
-    best = max(rivals, key=lambda rival: rival.gain / rival.enough)
-    if best.gain <= best.enough:
-        return Finding("fit", best.gain, "no wider, narrower or turned PSF foretells unused counts clearly better")
-    text = f"{best.told} foretells unused counts better, by {best.gain:.0f} of the deviance"
-    return Finding("fit", best.gain, text, f"the PSF is probably {best.fault}: {text}")
+def _fit(rivals: list[Rival], doubt: float) -> Finding:
+    tells = max(abs(rival.better) for rival in rivals) > TELLS
+
+    def margin(rival: Rival) -> float:
+        return rival.better - doubt - (rival.enough if tells else max(rival.enough, 0.5))
+
+    best = max(rivals, key=margin)
+    if margin(best) <= 0:
+        return Finding("fit", best.better, "no wider, narrower or turned PSF foretells unused counts better")
+    text = f"{best.told} foretells unused counts better, by {best.better:.1f} standard errors"
+    if best.better < 0:
+        text = f"{best.told} foretells unused counts as well, to {-best.better:.1f} standard errors; it should not"
+    return Finding("fit", best.better, text, f"the PSF is probably {best.fault}: {text}")
 
 
 def _residual(split: Split, fit: Fit) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_lucy
-from microdeconv.classical.total_variation import TotalVariation, total_variation
+from microdeconv.classical.total_variation import TotalVariation, falling_variation, total_variation
 from microdeconv.problem import Iterate, Problem, poisson_deviance
 from microdeconv.stack import Psf, Zyx
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-KEPT = 0.9  # of the photo-electrons are deconvolved, the others judge
+KEPT = 0.9  # of the photo-electrons are deconvolved for an estimate, the others judge, and
+KEPT_TO_CHECK = 0.75  # for a check: more judges tell PSFs apart better, and what they tell is no fit
 LOOKS = (3, 4, 6, 8, 11, 15, 20, 27, 36, 50, 70)  # steps after which they do
 BRIGHT = 150.0  # photo-electrons at the image's bright end are enough to tell; more would ask for more steps, and
 BRIGHTEST = 0.999  # (that end) what is thinned is nearer to Poisson's noise, whatever the camera's was
@@ -28,6 +29,8 @@ WAYS = (  # sharpened steps see fine structure before the noise; the others are 
     RichardsonLucy("momentum"),
 )
 SMOOTHNESS = (0.001, 0.003, 0.006, 0.012, 0.025, 0.05)  # weights of total variation that are tried
+FALLING = (0.05, 0.0002, 240)  # weight of total variation, first and last, and steps in between, and
+EVERY, PATIENCE = 5, 30  # how often counts judge, and steps, at least, before it may end
 SYMMETRIC = 0.05  # of the light lies elsewhere after two axes are swapped: less is no difference to speak of
 SEED = 20  # of the sharing out: the same image gives the same verdict
 
@@ -42,12 +45,15 @@ class Split:
         float32 (z, y, x), photo-electrons, with independent noise where the image's is Poisson's.
     background, level
         Photo-electrons in the whole image without any object, and the object's mean.
+    share
+        Of the photo-electrons, that is kept.
     """
 
     kept: Tensor
     held: Tensor
     background: float
     level: float
+    share: float = KEPT
 
 
 class Fit(NamedTuple):
@@ -71,7 +77,7 @@ class Fit(NamedTuple):
     predicted: Tensor
 
 
-def split_counts(light: NDArray[Any], background: float, device: str = "cpu") -> Split:
+def split_counts(light: NDArray[Any], background: float, device: str = "cpu", share: float = KEPT) -> Split:
     """Share out an image's photo-electrons; where they are many, only a random part of them.
 
     Parameters
@@ -82,6 +88,8 @@ def split_counts(light: NDArray[Any], background: float, device: str = "cpu") ->
         Photo-electrons.
     device
         A torch device.
+    share
+        To be deconvolved.
     """
     import torch
 
@@ -94,9 +102,9 @@ def split_counts(light: NDArray[Any], background: float, device: str = "cpu") ->
     if bright > BRIGHT:
         image, _ = thin(image, BRIGHT / bright, random)
         background *= BRIGHT / bright
-    kept, held = thin(image, KEPT, random)
+    kept, held = thin(image, share, random)
     level = max(float(image.mean()) - background, 1e-6 * max(background, 1.0))
-    return Split(kept.to(device), held.to(device), background, level)
+    return Split(kept.to(device), held.to(device), background, level, share)
 
 
 def held_out_deviance(split: Split, psf: Psf, smoothness: float | None = None) -> Fit:
@@ -123,17 +131,93 @@ def held_out_deviance(split: Split, psf: Psf, smoothness: float | None = None) -
     """
     import torch
 
-    from microdeconv.blur import Blur
-
-    shape = split.kept.shape
     with torch.inference_mode():
-        blur = Blur(psf, (shape[0], shape[1], shape[2]), split.kept.device)
-        problem = Problem(split.kept, blur, KEPT * split.background, KEPT * split.level)
+        problem = _problem(split, psf)
         if smoothness is not None:
-            return _best(problem, split.held, total_variation(problem, TotalVariation(smoothness, "momentum")))
-        return min(
-            (_best(problem, split.held, richardson_lucy(problem, way)) for way in WAYS), key=lambda f: f.deviance
-        )
+            return _best(problem, split, total_variation(problem, TotalVariation(smoothness, "momentum")))
+        return min((_best(problem, split, richardson_lucy(problem, way)) for way in WAYS), key=lambda f: f.deviance)
+
+
+def foretold(split: Split, psf: Psf) -> Fit:
+    """Find how well a PSF foretells the held-out counts when the object is as smooth as suits both best.
+
+    The weight of total variation falls from step to step, and the least deviance on the way counts. At one weight for
+    all, or none, smooth structure speaks for PSFs that are too wide, lines for narrow ones; with the best for each,
+    hardly, and each answer is nearer its end than after as many steps at one weight.
+
+    Parameters
+    ----------
+    split
+        From `split_counts`.
+    psf
+        On the image's voxels.
+    """
+    import torch
+
+    first, last, steps = FALLING
+    best = Fit(math.inf, math.inf, 0, split.held)
+    with torch.inference_mode():
+        problem = _problem(split, psf)
+        for done, iterate in enumerate(islice(falling_variation(problem, first, last, steps), steps), 1):
+            if done % EVERY:
+                continue
+            judged = _judged(problem, split, iterate.image, done)
+            best = min(best, judged, key=lambda fit: fit.deviance)
+            if best is not judged and done >= max(PATIENCE, 2 * best.steps):
+                break
+    return best
+
+
+def folds(split: Split, number: int) -> list[Split]:
+    """Share the same counts out in more ways, so that others judge each time.
+
+    Parameters
+    ----------
+    split
+        The first way.
+    number
+        Of ways, at most 1 / (1 − `split.share`): no count judges twice.
+    """
+    import torch
+
+    from microdeconv.camera import thin
+
+    random = torch.Generator().manual_seed(SEED + 1)
+    image, left, judging = split.kept + split.held, split.kept.cpu(), 1 - split.share
+    ways = [split]
+    for done in range(1, number):
+        held, left = thin(left, min(judging / (1 - done * judging), 1.0), random)
+        held = held.to(image.device)
+        ways.append(replace(split, kept=image - held, held=held))
+    return ways
+
+
+def better(ways: Sequence[Split], ones: Sequence[Fit], others: Sequence[Fit]) -> float:
+    """How much better the others foretell the held-out counts, in standard errors of the paired difference.
+
+    Where the first fit worse than Poisson's noise, the difference counts for as much less.
+
+    Parameters
+    ----------
+    ways
+        Of sharing out the counts.
+    ones, others
+        Fits of two PSFs, for each way.
+
+    References
+    ----------
+    Q. H. Vuong, Econometrica 57, 307 (1989).
+    """
+    squares = 0.0
+    for split, one, other in zip(ways, ones, others, strict=True):
+        squares += float((other.predicted / one.predicted).log_().square_().mul_(split.held).sum())
+    worse = max(1.0, sum(one.per_voxel for one in ones) / len(ones))
+    return gain(ones, others) / (max(2 * math.sqrt(squares), 1e-9) * worse)
+
+
+def gain(ones: Sequence[Fit], others: Sequence[Fit]) -> float:
+    """How much less the others' deviance is, all ways together."""
+    return sum(one.deviance - other.deviance for one, other in zip(ones, others, strict=True))
 
 
 def best_smoothness(split: Split, psf: Psf) -> float:
@@ -141,17 +225,31 @@ def best_smoothness(split: Split, psf: Psf) -> float:
     return min(SMOOTHNESS, key=lambda weight: held_out_deviance(split, psf, weight).deviance)
 
 
-def _best(problem: Problem, held: Tensor, iterates: Iterator[Iterate]) -> Fit:
+def _problem(split: Split, psf: Psf) -> Problem:
+    from microdeconv.blur import Blur
+
+    shape = split.kept.shape
+    blur = Blur(psf, (shape[0], shape[1], shape[2]), split.kept.device)
+    return Problem(split.kept, blur, split.share * split.background, split.share * split.level)
+
+
+def _judged(problem: Problem, split: Split, image: Tensor, steps: int) -> Fit:
+    """Compare what an object foretells with the held-out counts."""
+    predicted = problem.predict(image).mul_((1 - split.share) / split.share)
+    per_voxel = poisson_deviance(split.held, predicted)
+    return Fit(per_voxel * split.held.numel(), per_voxel, steps, predicted)
+
+
+def _best(problem: Problem, split: Split, iterates: Iterator[Iterate]) -> Fit:
     """The best step of one way: the last before the deviance rises."""
-    best = Fit(math.inf, math.inf, 0, held)
+    best = Fit(math.inf, math.inf, 0, split.held)
     for steps, iterate in enumerate(islice(iterates, LOOKS[-1]), 1):
         if steps not in LOOKS:
             continue
-        predicted = problem.predict(iterate.image).mul_((1 - KEPT) / KEPT)
-        per_voxel = poisson_deviance(held, predicted)
-        if per_voxel >= best.per_voxel:
+        judged = _judged(problem, split, iterate.image, steps)
+        if judged.deviance >= best.deviance:
             break
-        best = Fit(per_voxel * held.numel(), per_voxel, steps, predicted)
+        best = judged
     return best
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microdeconv.psf.fit import split_counts
+from microdeconv.psf.fit import KEPT, KEPT_TO_CHECK, split_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,8 @@ def split_for(volume: NDArray[Any], camera: Camera, background: float, device: s
         Voxels of the part, at most.
     """
     part = light_of_counts(volume[telling_box(volume, background, most)], camera)
-    return split_counts(part, max((background - camera.offset) / camera.gain, 0.0), device)
+    share = KEPT_TO_CHECK if most == CHECKED else KEPT
+    return split_counts(part, max((background - camera.offset) / camera.gain, 0.0), device, share)
 
 
 def light_of_counts(volume: NDArray[Any], camera: Camera) -> NDArray[np.float32]:

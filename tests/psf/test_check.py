@@ -9,7 +9,7 @@ from microdeconv.optics import Optics
 from microdeconv.psf.check import check_psf
 from microdeconv.psf.compute import compute_psf
 from microdeconv.psf.file import ready
-from microdeconv.psf.fit import held_out_deviance, scaled, split_counts, turned
+from microdeconv.psf.fit import KEPT_TO_CHECK, better, folds, foretold, scaled, split_counts, turned
 from microdeconv.psf.widths import fwhm
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.stack import Psf, Zyx
@@ -96,19 +96,28 @@ def test_only_axes_that_differ_are_turned():
 def split():
     psf = gaussian_psf((0, 2, 2))
     scene = simulate("filaments", (1, 128, 128), psf, Exposure(200, 20, 100), 3)
-    return split_counts(scene.counts.astype(np.float32) - 100, 20)
+    return split_counts(scene.counts.astype(np.float32) - 100, 20, share=KEPT_TO_CHECK)
 
 
 def test_the_split_keeps_few_counts_and_all_its_shares(split):
     assert split.background == pytest.approx(20 * 150 / 200, rel=0.1)
-    assert float(split.held.sum() / split.kept.sum()) == pytest.approx(1 / 9, rel=0.02)
+    assert float(split.held.sum() / split.kept.sum()) == pytest.approx(1 / 3, rel=0.02)
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.4])
 def test_the_right_width_foretells_best(split, factor):
     psf = Psf(gaussian_psf((0, 2, 2)), None, None, "")
-    right = held_out_deviance(split, psf)
-    assert held_out_deviance(split, scaled(psf, Zyx(1, factor, factor))).deviance > right.deviance + 10
+    right, wrong = [foretold(split, psf)], [foretold(split, scaled(psf, Zyx(1, factor, factor)))]
+    assert better([split], wrong, right) > 0
+    assert better([split], right, right) == 0
+
+
+def test_no_count_judges_twice(split):
+    ways = folds(split, 4)
+    image = split.kept + split.held
+    assert all(bool((way.kept + way.held == image).all()) for way in ways)
+    assert bool((sum(way.held for way in ways) == image).all())
+    assert [float(way.held.sum() / image.sum()) for way in ways] == pytest.approx([0.25] * 4, rel=0.03)
 
 
 @pytest.mark.parametrize(("factor", "word"), [(1.0, ""), (0.7, "too narrow"), (1.3, "too wide")])

@@ -16,12 +16,14 @@ def measure():
 
 def test_rates_in_two_dimensions(measure):
     found = [
-        (wrong, any(one.warning for one in findings))
-        for _, _, _, _, wrong, findings, _ in measure.cases(("filaments", "spots", "shells"), (50, 200), only="2-D")
+        (case.wrong, any(one.warning for one in case.found))
+        for case in measure.cases(
+            ("filaments", "shells"), (200,), only="2-D", faults=("right", "x 0.7", "x 1.3", "3 off")
+        )
     ]
     right = [flagged for wrong, flagged in found if not wrong]
     wrong = [flagged for wrong, flagged in found if wrong]
-    assert len(right) == 12
-    assert len(wrong) == 48
+    assert len(right) == 6
+    assert len(wrong) == 18
     assert sum(right) == 0
     assert sum(wrong) >= 0.9 * len(wrong)
