@@ -20,7 +20,7 @@ from microdeconv.options import Option, layered, options_of
 from microdeconv.request import PsfOptions
 
 if TYPE_CHECKING:
-    from microdeconv.psf.check import Finding
+    from microdeconv.psf.finding import Finding
 
 GROUPS = (Optics, Selection, CameraOptions, PsfOptions, MachineOptions)
 UNUSED = ("psf", "memory", "tile")  # of these groups: nothing is deconvolved as a whole, and the PSF is an argument

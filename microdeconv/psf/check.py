@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from microdeconv.optics import Optics, cutoff_per_um, missing, nyquist_um
 from microdeconv.options import options_of
+from microdeconv.psf.evidence import check_fit
+from microdeconv.psf.finding import Finding
 from microdeconv.psf.widths import fwhm, lopsided
 from microdeconv.stack import Psf, Zyx
 
@@ -25,28 +27,6 @@ BEYOND = 0.02  # of the spectrum's power where the optics let nothing through
 COARSE = Zyx(1.5, 1.3, 1.3)  # voxels over Nyquist's
 DIFFERENT = 0.05  # between optics, beyond which it is said
 THEORY = (31, 31, 31)  # voxels, at most, of the computed PSF that widths are compared with
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One figure of a check.
-
-    Attributes
-    ----------
-    name
-        What was looked at.
-    value
-        The figure; nan where it could not be had.
-    text
-        The figure in words, with its unit and meaning.
-    warning
-        What is probably wrong; empty when nothing is.
-    """
-
-    name: str
-    value: float
-    text: str
-    warning: str = ""
 
 
 def check_psf(psf: Psf, optics: Optics | None, voxel_um: Zyx | None, split: Split | None = None) -> tuple[Finding, ...]:
@@ -81,8 +61,6 @@ def check_psf(psf: Psf, optics: Optics | None, voxel_um: Zyx | None, split: Spli
     found += _same_optics(psf, optics)
     if split is None:
         return tuple(found)
-    from microdeconv.psf.evidence import check_fit
-
     like_theory = known and not any(one.warning for one in found)
     seen = check_fit(psf, split, like_theory)
     if seen.clears and found[1].warning:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from microdeconv.psf.check import Finding
+from microdeconv.psf.finding import Finding
 from microdeconv.psf.fit import Fit, Split, better, folds, foretold, gain, scaled, turned
 from microdeconv.psf.widths import lopsided
 from microdeconv.stack import Psf, Zyx
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TURNED = 2.0  # standard errors, by which a PSF with axes swapped must be better to be believed
 CLEAR = 2.0  # by which every such PSF must be worse: the image speaks for the given one
 FOLDS = 4  # ways of sharing out the counts, for a single plane: there it is quick
-LIKE_THEORY = 3.0  # standard errors more, where the optics say that the width is right
+LIKE_THEORY = 15.0  # standard errors more, where the optics say that the width is right
 TELLS = 2.0  # by which some PSF must be worse or better: else the image tells little, and as good is not enough
 UNFIT = 1.5  # residual chi-square from which the model is said not to fit
 PASSED = 0.003  # modulus of the OTF below which it lets nothing through
@@ -54,8 +54,8 @@ class Scale(NamedTuple):
 
 
 FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 2.0, 0.07),)
-SCALES = (  # in 3-D a right PSF is far better than a wider one: where that one is as good, the best lies in between
-    Scale("", Zyx(0.75, 0.75, 0.75), 2.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.12),
+SCALES = (  # in 3-D right PSFs are far better than wider ones, and smooth objects speak for narrower ones, up to 13.2
+    Scale("", Zyx(0.75, 0.75, 0.75), 14.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.12),
     Scale(" along z", Zyx(0.67, 1.0, 1.0), 6.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.12),
 )
 

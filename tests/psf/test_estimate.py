@@ -57,7 +57,7 @@ def test_the_spectrum_prefers_the_true_size():
 def test_an_aberrated_psf_is_found_with_its_sign():
     model = model_of()
     truth = true_psf(model, spherical=-0.8)
-    light, split = seen("mixed", truth, 1000)
+    light, split = seen("mixed", truth, 1000, (16, 72, 72))
     found = estimate_psf(light, split, CONFOCAL, VOXEL, SHAPE)
     nominal = compute_psf(CONFOCAL, VOXEL, SHAPE)
     assert found.sure
