@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from microdeconv.cli.flags import layers, need_command, told, with_options
-from microdeconv.cli.run import Config, plan_lines
+from microdeconv.cli.run import plan_lines
+from microdeconv.cli.words import Config
 from microdeconv.errors import MicrodeconvError
 from microdeconv.optics import Optics
 from microdeconv.options import build, layered, options_of

@@ -10,6 +10,7 @@ import typer
 from microdeconv.cli import psf_check, psf_estimate, psf_list, psf_measure
 from microdeconv.cli.flags import layers, need_command, with_options
 from microdeconv.cli.terminal import Terminal
+from microdeconv.cli.words import Config, Overwrite, Picture
 from microdeconv.errors import UsageError
 from microdeconv.io.selection import Selection
 from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
@@ -40,21 +41,9 @@ def compute(
     shape: Annotated[
         str, typer.Option("--shape", metavar="Z,Y,X", help="Odd sizes in voxels.", rich_help_panel="Output")
     ] = "63,101,101",
-    picture: Annotated[
-        bool, typer.Option("--picture/--no-picture", help="Write a PNG of its sections too.", rich_help_panel="Output")
-    ] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel="Output")
-    ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="Optics from a TOML file, such as those in psfs/.",
-            rich_help_panel="General",
-        ),
-    ] = None,
+    picture: Picture = True,
+    overwrite: Overwrite = False,
+    config: Config = None,
     *,
     given: dict[str, Any],
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import Terminal
+from microdeconv.cli.words import Config, LogFormat, Overwrite
 from microdeconv.errors import DataError, UsageError
 from microdeconv.io.selection import Selection
 from microdeconv.machine import MachineOptions
@@ -49,17 +50,9 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="End with 65 where there is a warning.", rich_help_panel="Output")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel="Output")
-    ] = False,
-    log_format: Annotated[
-        Literal["auto", "rich", "plain", "json"],
-        typer.Option("--log-format", help="How notes are told on stderr.", rich_help_panel="General"),
-    ] = "auto",
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel="General"),
-    ] = None,
+    overwrite: Overwrite = False,
+    log_format: LogFormat = "auto",
+    config: Config = None,
     *,
     given: dict[str, Any],
 ) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import Terminal
+from microdeconv.cli.words import Config, LogFormat, Overwrite, Picture
 from microdeconv.errors import DataError, UsageError
 from microdeconv.io.selection import Selection
 from microdeconv.machine import MachineOptions
@@ -60,20 +61,10 @@ def estimate(
             help="With --free: the first PSF (TIFF), instead of the optics'.",
         ),
     ] = None,
-    picture: Annotated[
-        bool, typer.Option("--picture/--no-picture", help="Write a PNG of its sections too.", rich_help_panel="Output")
-    ] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel="Output")
-    ] = False,
-    log_format: Annotated[
-        Literal["auto", "rich", "plain", "json"],
-        typer.Option("--log-format", help="How progress is told on stderr.", rich_help_panel="General"),
-    ] = "auto",
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel="General"),
-    ] = None,
+    picture: Picture = True,
+    overwrite: Overwrite = False,
+    log_format: LogFormat = "auto",
+    config: Config = None,
     *,
     given: dict[str, Any],
 ) -> int:

@@ -11,6 +11,7 @@ import typer
 
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import Terminal
+from microdeconv.cli.words import Config, Overwrite
 from microdeconv.errors import DataError
 from microdeconv.io.selection import Selection
 from microdeconv.optics import Model, Optics, missing
@@ -70,13 +71,8 @@ def measure(
     page: Annotated[
         bool, typer.Option("--page/--no-page", help="Write a page about it too (HTML).", rich_help_panel="Output")
     ] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel="Output")
-    ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel="General"),
-    ] = None,
+    overwrite: Overwrite = False,
+    config: Config = None,
     *,
     given: dict[str, Any],
 ) -> None:

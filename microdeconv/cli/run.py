@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.cli.terminal import Terminal
+from microdeconv.cli.words import GENERAL, Config, LogFormat
 from microdeconv.errors import MicrodeconvError, UsageError
 from microdeconv.options import build, for_channel, layered, options_of
 from microdeconv.request import Request, all_options
@@ -21,12 +22,7 @@ if TYPE_CHECKING:
     from microdeconv.pipeline import Outcome
     from microdeconv.planning import Plan
 
-GENERAL = "General"
 ITEMS_FAILED = 3
-
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Options from a TOML file.", rich_help_panel=GENERAL)
-]
 
 
 def run(
@@ -62,10 +58,7 @@ def run(
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="More lines; tracebacks.", rich_help_panel=GENERAL)
     ] = False,
-    log_format: Annotated[
-        Literal["auto", "rich", "plain", "json"],
-        typer.Option("--log-format", help="How progress is told on stderr.", rich_help_panel=GENERAL),
-    ] = "auto",
+    log_format: LogFormat = "auto",
     *,
     given: dict[str, Any],
 ) -> int:
