@@ -6,6 +6,7 @@ import os
 
 # before torch is awake: threads that wait would burn the processors that other workers need
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 if "PYTEST_XDIST_WORKER" in os.environ:  # and each has one thread, as on a node that Slurm shares out
     os.environ.setdefault("SLURM_CPUS_PER_TASK", "1")
 

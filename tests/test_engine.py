@@ -154,13 +154,13 @@ def test_more_psfs_take_more_memory(psf):
 def test_the_part_that_is_judged_has_the_psf_of_its_place(psf):
     """The object shines far from the first PSF's place, where another is right."""
     volume = np.full((12, 500, 500), 110, np.uint16)
-    scene = simulate("tissue", (12, 180, 180), psf.pixels, Exposure(200, 10, 100), seed=2)
-    volume[:, 320:, 320:] = scene.counts
+    scene = simulate("tissue", (12, 150, 150), psf.pixels, Exposure(200, 10, 100), seed=2)
+    volume[:, 350:, 350:] = scene.counts
     wrong = Psf(gaussian_psf((1.5, 3.5, 3.5)), None, None, "wrong")
     parts = (wrong, wrong, wrong, psf)
     given = CameraOptions(background=(110.0,), offset=(100.0,), gain=(1.0,))
     found = settle(
-        volume, PsfSet(parts, ((0.0,), (0.0, 320.0), (0.0, 320.0)), "four"), 0, RL, RL.parameters(), given,
+        volume, PsfSet(parts, ((0.0,), (0.0, 350.0), (0.0, 350.0)), "four"), 0, RL, RL.parameters(), given,
         Stopping(max_iterations=8), CPU,
     )  # fmt: skip
     assert found.choice.least < 1.1

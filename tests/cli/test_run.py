@@ -134,7 +134,7 @@ def test_settings_of_some_channels_stay_with_them(program, cells):
     assert done.returncode == 0, done.stderr
     saved = tomllib.loads((cells / "sub" / "exp.toml").read_text(encoding="utf-8"))
     first = json.loads((cells / "three_decon.json").read_text(encoding="utf-8"))["channels"]
-    assert saved["psf"] == str((cells / "psf.tif").resolve())
+    assert saved["psf"] == [str((cells / "psf.tif").resolve())]
     for key in ("background", "offset", "gain", "iterations"):
         assert saved[key] == ["auto", *(c[key] for c in first)]
     assert saved["regularisation"] == ["auto", *(c["parameters"]["regularisation"] for c in first)]
@@ -300,7 +300,7 @@ def test_psfs_at_places_from_line_to_record_and_back(program, cells):
     shown = program("config", "show", MICRODECONV_PSF=os.pathsep.join(("psf.tif@0", "deep.tif@3.3")))
     assert "psf = psf.tif@0 deep.tif@3.3  (environment)" in shown.stdout.splitlines()
     plan = program("run", "cells.tif", *both, "--dry-run", "-o", "new.tif")
-    assert "PSF 15 x 13 x 13, 2 PSFs at z 0, 3.3 µm" in plan.stdout
+    assert "PSF 17 x 13 x 13, 2 PSFs at z 0, 3.3 µm" in plan.stdout
     assert "psf psf.tif@0 deep.tif@3.3 (command line)" in plan.stdout
-    assert program("run", "cells.tif", "--psf", "psf.tif@0", "--psf", "deep.tif").returncode == 2
-    assert program("run", "cells.tif", "--psf", "psf.tif@0", "--psf", "none.tif@3").returncode == 66
+    assert program("run", "cells.tif", "--psf", "psf.tif@0", "--psf", "deep.tif", "-o", "new.tif").returncode == 2
+    assert program("run", "cells.tif", "--psf", "psf.tif@0", "--psf", "none.tif@3", "-o", "new.tif").returncode == 66
