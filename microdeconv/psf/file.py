@@ -36,7 +36,7 @@ SAME_VOXEL = 0.01  # relative difference that is none
 UNLIKE_VOXEL = 10  # ratio of voxel sizes that is no sampling but a wrong unit
 OFF_CENTRE = 0.5  # voxels off the middle: worth a warning
 TOLD_SHIFT = 0.05  # voxels, below which a shift is not worth a word
-SUBVOXEL = 0.02  # shifts below are not worth an interpolation
+SUBVOXEL = 0.015  # shifts below are not worth an interpolation: PSFs are centred to a fiftieth of a voxel
 Centre = Literal["peak", "centroid", "none"]
 
 
