@@ -47,6 +47,8 @@ class Blur:
 
     Attributes
     ----------
+    psf, field, origin
+        As given.
     object_shape
         Sizes of the object grid, field and margins.
     grid
@@ -63,7 +65,7 @@ class Blur:
         margin: float = MARGIN,
         origin: Shape = (0, 0, 0),
     ) -> None:
-        self.field = field
+        self.psf, self.field, self.origin = psf, field, origin
         self.margin, self.object_shape, self.grid = plan_grids(psf.shape, field, margin)
         acting, shares = [*psf.parts], list[Share]()
         if isinstance(psf, PsfSet):
@@ -80,9 +82,9 @@ class Blur:
         """Where the tensors live."""
         return self._convolver.spectrum.device
 
-    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """Blur: object grid → field, float32; into `out` if it is given."""
-        return self._convolver.convolve(x, self.margin, x.new_empty(self.field) if out is None else out)
+    def forward(self, x: Tensor, out: Tensor | None = None, filtered: Tensor | None = None) -> Tensor:
+        """Blur: object grid → field, float32; into `out` if it is given; with `filtered_otf`'s, the adjoint of that."""
+        return self._convolver.convolve(x, self.margin, x.new_empty(self.field) if out is None else out, filtered)
 
     def adjoint(self, y: Tensor, filtered: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """Spread back: field → object grid, float32, into `out` if given; filtered as well with `filtered_otf`'s."""

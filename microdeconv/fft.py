@@ -112,13 +112,17 @@ class Convolver:
         # the turn moves each along y by a quarter of a sample
         return z.reshape(-1, 1, 1), (half - 0.25 / self.half).reshape(1, -1, 1), x.reshape(1, 1, -1)
 
-    def convolve(self, volume: Tensor, start: Shape, out: Tensor) -> Tensor:
-        """Convolve a volume that lies at the grid's corner; fill `out` with the box that begins at `start`."""
+    def convolve(self, volume: Tensor, start: Shape, out: Tensor, spectrum: Tensor | None = None) -> Tensor:
+        """Convolve a volume that lies at the grid's corner; fill `out` with the box that begins at `start`.
+
+        Another `spectrum` may stand for the kernels' own, as in `correlate`.
+        """
+        kernels = self.spectrum if spectrum is None else spectrum
         if not self._shares:
-            total = torch.fft.fftn(self._packed(volume, (0, 0, 0))).mul_(self.spectrum[0])
+            total = torch.fft.fftn(self._packed(volume, (0, 0, 0))).mul_(kernels[0])
         else:
-            total = torch.zeros_like(self.spectrum[0])
-            for share, kernel in zip(self._shares, self.spectrum, strict=True):
+            total = torch.zeros_like(kernels[0])
+            for share, kernel in zip(self._shares, kernels, strict=True):
                 packed = self._packed(share.weighted(share.of(volume)), share.start)
                 total.addcmul_(torch.fft.fftn(packed), kernel)
                 del packed

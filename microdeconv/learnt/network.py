@@ -1,0 +1,177 @@
+"""IRDNet: iterates of physics, integrated, then refined in stages that look back at the counts, from coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from microdeconv.learnt.layers import Decorrelation, UNet
+from microdeconv.learnt.physics import CHANNELS, STEPPED, View, coarser, data_step, observe
+from microdeconv.problem import Problem
+
+GRID = 4  # pixels of the coarsest level of a U-Net: y and x are filled up to multiples
+FACTS = 3
+COARSE = len(STEPPED) - 1  # the channel of the coarser object
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What the network is made of; each idea has its switch.
+
+    Attributes
+    ----------
+    widths
+        Channels of the U-Nets at full, half and quarter size.
+    stages
+        Data steps, each followed by the second U-Net.
+    scales
+        Resolutions, each half of the next, all with the same weights.
+    unit
+        "ird": units take what they find off their input; "plain": two convolutions.
+    transposed
+        Transposed convolutions in units and on the way up; else ordinary ones.
+    switches
+        Values are unpooled to the places that they had; else interpolated.
+    decorrelate
+        Of what a U-Net is given: "channels", with their neighbouring "pixels", or "off".
+    concatenated
+        All stages' and scales' objects are integrated at the end; else the last one is the result.
+    bank
+        "full", or "one": a single Richardson-Lucy iterate stands for all of them.
+    shared
+        Whether the stages share their weights.
+    voxel
+        Whether the size of the voxels is told: for a network that gets no PSF.
+    """
+
+    widths: tuple[int, int, int] = (16, 32, 48)
+    stages: int = 2
+    scales: int = 1
+    unit: Literal["ird", "plain"] = "ird"
+    transposed: bool = True
+    switches: bool = True
+    decorrelate: Literal["off", "channels", "pixels"] = "channels"
+    concatenated: bool = True
+    bank: Literal["full", "one"] = "full"
+    shared: bool = True
+    voxel: bool = False
+
+
+class IRDNet(nn.Module):
+    """The network; its input is views of volumes, its output objects in units of their scale.
+
+    Parameters
+    ----------
+    architecture
+        See `Architecture`.
+
+    References
+    ----------
+    L. Si-Yao et al., arXiv:1804.06042, iterates concatenated and integrated. X. Tao et al., CVPR 2018, scales with
+    shared weights. Y. Sanghvi et al., arXiv:2110.15314, unrolled steps for few photons.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        given = len(CHANNELS) + 2 * a.voxel
+        inner = {"transposed": a.transposed, "residual": a.unit == "ird", "switches": a.switches}
+        pixels = a.decorrelate == "pixels"
+        self.decorrelations = nn.ModuleList(
+            [Decorrelation(given, pixels=pixels), Decorrelation(len(STEPPED), pixels=pixels)]
+            if a.decorrelate != "off" else []
+        )  # fmt: skip
+        self.integrate = UNet(given, a.widths, **inner)
+        self.refine = nn.ModuleList(UNet(len(STEPPED), a.widths, **inner) for _ in range(1 if a.shared else a.stages))
+        self.strengths = nn.Sequential(nn.Linear(FACTS, 16), nn.PReLU(), nn.Linear(16, max(a.stages, 1)))
+        self.enlarge = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1)
+        self.enlarge.weight.data = _bilinear()
+        nn.init.zeros_(self.enlarge.bias)  # type: ignore[arg-type]
+        if a.concatenated:
+            self.last = nn.Sequential(
+                nn.Conv2d(a.stages + a.scales, 12, 1), nn.PReLU(12), nn.Conv2d(12, 1, 3, padding=1)
+            )
+            nn.init.zeros_(self.last[2].weight)
+            nn.init.zeros_(self.last[2].bias)
+
+    def forward(self, scales: Sequence[Sequence[View]]) -> list[Tensor]:
+        """Deconvolve a batch.
+
+        Parameters
+        ----------
+        scales
+            The batch's views, of equal fields, at each resolution, the coarsest first; see `views_of`.
+
+        Returns
+        -------
+        list
+            Objects (n, z, y, x) of all stages at all resolutions, the final one last.
+        """
+        found: list[Tensor] = []
+        finer: list[Tensor] = []
+        before: Tensor | None = None
+        for views in scales:
+            planes, (y, x) = views[0].bank.shape[1], views[0].bank.shape[2:]
+            coarse = None
+            if before is not None:
+                coarse = self.enlarge(before.flatten(0, 1)[:, None])[:, :, :y, :x]
+                finer = [self.enlarge(one)[:, :, :y, :x] for one in finer] + [coarse]
+            stages = self._stages(views, planes, coarse)
+            before = stages[-1]
+            found += stages
+        if self.architecture.concatenated:
+            given = torch.cat([*finer, *(one.flatten(0, 1)[:, None] for one in stages)], 1)
+            more = self.last(given)[:, 0].unflatten(0, (-1, planes))
+            found.append(nn.functional.relu(before + more))
+        return found
+
+    def _stages(self, views: Sequence[View], planes: int, coarse: Tensor | None) -> list[Tensor]:
+        bank = torch.stack([self._bank(view) for view in views])
+        begun = torch.stack([view.begun for view in views])
+        x = nn.functional.relu(begun + self._passed(0, self.integrate, bank, planes))
+        stages = [x]
+        strengths = nn.functional.softplus(self.strengths(torch.stack([view.facts for view in views])) - 3)
+        for stage in range(self.architecture.stages):
+            steps = [data_step(view, one, s[stage]) for view, one, s in zip(views, x, strengths, strict=True)]
+            given = torch.stack(steps)
+            known = given[:, :1] if coarse is None else coarse.unflatten(0, (-1, planes)).transpose(1, 2)
+            given = torch.cat([given, known], 1)
+            network = self.refine[0 if self.architecture.shared else stage]
+            x = nn.functional.relu(x + self._passed(1, network, given, planes))
+            stages.append(x)
+        return stages
+
+    def _bank(self, view: View) -> Tensor:
+        bank = view.bank
+        if self.architecture.bank == "one":
+            bank = bank.clone()
+            bank[:7] = view.begun
+        return bank
+
+    def _passed(self, kind: int, network: nn.Module, given: Tensor, planes: int) -> Tensor:
+        """Decorrelate, fill up to the grid, pass through a U-Net, cut to size: (n, c, z, y, x) to (n, z, y, x)."""
+        flat = given.transpose(1, 2).flatten(0, 1)
+        if len(self.decorrelations):
+            flat = self.decorrelations[kind](flat)
+        y, x = flat.shape[2:]
+        filled = nn.functional.pad(flat, (0, -x % GRID, 0, -y % GRID), mode="replicate")
+        out = network(filled.contiguous(memory_format=torch.channels_last), planes)
+        return out[:, 0, :y, :x].unflatten(0, (-1, planes))
+
+
+def views_of(problem: Problem, scale: float, scales: int) -> list[View]:
+    """Give a problem's views at each resolution, the coarsest first."""
+    views = [observe(problem, scale)]
+    for _ in range(scales - 1):
+        problem, scale = coarser(problem), 4 * scale
+        views.insert(0, observe(problem, scale))
+    return views
+
+
+def _bilinear() -> Tensor:
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    return (line[:, None] * line)[None, None]
