@@ -26,7 +26,6 @@ from microdeconv.stack import Psf, PsfSet
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
-MORE_HALO = 24  # voxels: steps carry a border's influence further than the PSF
 JUDGED = 500_000  # voxels, at most, on which the stop is chosen
 BASE_MEMORY = 300 * 10**6  # bytes of the interpreter and its libraries
 EACH_PSF = 2.5  # floats a voxel of the transform grid, of each PSF after the first: spectrum, filtered, in the making
@@ -114,14 +113,19 @@ def settle(
     level = max(light, 1e-6 * abs(background), 1e-30) / eye.gain
     settings = Settings(eye, background, level, 1, parameters, sources, tuple(notes))
     given = stopping.iterations
-    if not searched and (given != AUTO or not method.iterative):
+    box = telling_box(volume, background, JUDGED)
+    if method.prepare is not None:
+        problem = problem_for(volume[box], psf, method, settings, machine, _corner(box))
+        settings = replace(settings, parameters=method.prepare(problem, parameters))
+    stopped = method.companion or method
+    if not searched and (given != AUTO or not stopped.iterative or psf is DELTA):
         steps = 1 if given == AUTO else int(given)
         return replace(settings, iterations=steps, sources={**sources, "iterations": "given"})
-    box = telling_box(volume, background, JUDGED)
-    problem = problem_for(volume[box], psf, method, settings, machine, _corner(box))
+    parameters = method.companion.parameters() if method.companion else parameters
+    problem = problem_for(volume[box], psf, stopped, settings, machine, _corner(box))
     cap = stopping.max_iterations if given == AUTO else int(given)
     known = "unsure" not in sources["gain"]
-    choice = choose(problem, method, parameters, cap, lambda step: listen("choosing", step, cap), noise_known=known)
+    choice = choose(problem, stopped, parameters, cap, lambda step: listen("choosing", step, cap), noise_known=known)
     if choice.capped and given == AUTO:
         notes.append(f"the best stop lies beyond --max-iterations {cap}")
     if choice.least > UNFIT and known:
@@ -133,7 +137,7 @@ def settle(
     return replace(
         settings,
         iterations=steps,
-        parameters=choice.parameters,
+        parameters=settings.parameters if method.companion else choice.parameters,
         sources={**sources, "iterations": found, "parameters": "split counts"},
         notes=tuple(notes),
         choice=choice,
@@ -243,7 +247,7 @@ def plan_cut(
     """
     reaches = [support(one, HALO_SHARE) for one in psf.parts]
     reach = [max(along) for along in zip(*reaches, strict=True)]
-    halo = (reach[1] + MORE_HALO, reach[2] + MORE_HALO)
+    halo = (reach[1] + method.halo, reach[2] + method.halo)
     on_host = machine.memory - BASE_MEMORY - held_bytes
     budget = on_host if machine.device_memory is None else min(int(0.85 * machine.device_memory), 2**62)
 
@@ -260,10 +264,10 @@ def plan_cut(
     if tile == "off":
         edge = max(field[1:])
     elif tile == AUTO:
-        edge = largest_edge(field, halo, lambda read: need(read)[1] <= budget)
+        edge = largest_edge(field, halo, lambda read: need(read)[1] <= budget, method.align)
     else:
         edge = int(tile)
-    tiles = tiles_of(field, edge, halo)
+    tiles = tiles_of(field, edge, halo, method.align)
     read_y, read_x = (span.stop - span.start for span in tiles[0].read)
     read = (field[0], read_y, read_x)
     grid, size = need(read)
@@ -283,6 +287,7 @@ def deconvolve_volume(
     machine: Machine,
     cut: Cut,
     listen: Listen = ignore,
+    predicted: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Deconvolve a volume, tile by tile; when memory runs out, with tiles of half the size.
 
@@ -294,6 +299,8 @@ def deconvolve_volume(
         What was planned and settled.
     listen
         Called with what is being done, the step and how many there are.
+    predicted
+        (z, y, x), filled with what the volume should be, photo-electrons, if it is given.
 
     Returns
     -------
@@ -307,9 +314,9 @@ def deconvolve_volume(
     """
     edge, notes = cut.edge, list[str]()
     while True:
-        tiles = tiles_of((volume.shape[0], volume.shape[1], volume.shape[2]), edge, cut.halo)
+        tiles = tiles_of((volume.shape[0], volume.shape[1], volume.shape[2]), edge, cut.halo, method.align)
         try:
-            return _deconvolve_tiles(volume, tiles, psf, method, settings, machine, listen), tuple(notes)
+            return _deconvolve_tiles(volume, tiles, psf, method, settings, machine, listen, predicted), tuple(notes)
         except (RuntimeError, MemoryError) as reason:
             if not is_out_of_memory(reason):
                 raise
@@ -328,10 +335,13 @@ def _deconvolve_tiles(
     settings: Settings,
     machine: Machine,
     listen: Listen,
+    predicted: NDArray[np.float32] | None,
 ) -> NDArray[Any]:
     whole = np.zeros(volume.shape, np.float64 if method.keeps_counts else np.float32)
     steps = settings.iterations * len(tiles)
     blur = None
+    if predicted is not None:
+        predicted[...] = 0
     for number, tile in enumerate(tiles):
         part = tile.cut(volume)
         if blur is None or (isinstance(psf, PsfSet) and psf.lateral):
@@ -345,6 +355,9 @@ def _deconvolve_tiles(
             settings.parameters,
             settings.iterations,
             lambda step, done=done: listen("deconvolving", done + step, steps),  # type: ignore[misc]
+            predict=predicted is not None,
         )
+        if predicted is not None and estimate.predicted is not None:
+            join(predicted, tile, estimate.predicted)
         join(whole, tile, estimate.image * estimate.image.dtype.type(settings.camera.gain))
     return whole

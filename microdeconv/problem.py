@@ -76,13 +76,13 @@ class Estimate:
         float32 (z, y, x) on the field, photo-electrons.
     iterations
         Steps made.
-    deviance
-        Poisson deviance per voxel of each watched step's model, with its step; may be empty.
+    predicted
+        float32 (z, y, x), photo-electrons: what the image should be, H x + b, where it was asked for.
     """
 
     image: NDArray[np.float32]
     iterations: int
-    deviance: tuple[tuple[int, float], ...] = ()
+    predicted: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,17 @@ class Method:
         The object margin it wants, as a share of the PSF's half-width; None: the forward model's own.
     searched
         The field of `parameters` whose "auto" is found from the split counts, if any, and the values tried for it.
+    companion
+        The iterative method beside it: its stop is chosen for this one too, and its result stands in for this one's
+        where the guard says so.
+    prepare
+        Finds, from a telling part of the volume, what its parameters need and all tiles share.
+    halo
+        Voxels beyond the PSF's reach from which a border is felt: steps carry its influence further.
+    align
+        Tiles begin at multiples of so many voxels.
+    kernel_free
+        Whether it can do without a PSF.
     keeps_counts
         Whether it gives back counts as they came, background and all, in float64.
     floats
@@ -116,6 +127,11 @@ class Method:
     iterative: bool = True
     margin: float | None = None
     searched: tuple[str, tuple[float, ...]] | None = None
+    companion: Method | None = None
+    prepare: Callable[[Problem, Any], Any] | None = None
+    halo: int = 24
+    align: int = 1
+    kernel_free: bool = False
     keeps_counts: bool = False
     floats: tuple[float, float, float] = (7.0, 7.0, 6.0)
 

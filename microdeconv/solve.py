@@ -33,7 +33,10 @@ class Stopping:
     )
 
 
-def solve(problem: Problem, method: Method, parameters: Any, iterations: int, watch: Watch | None = None) -> Estimate:
+def solve(
+    problem: Problem, method: Method, parameters: Any, iterations: int, watch: Watch | None = None,
+    *, predict: bool = False,
+) -> Estimate:  # fmt: skip
     """Run a method for a number of steps.
 
     Parameters
@@ -46,11 +49,13 @@ def solve(problem: Problem, method: Method, parameters: Any, iterations: int, wa
         Steps; a method that is not iterative makes one.
     watch
         Called after each step with its number.
+    predict
+        Whether what the image should be is wanted as well.
 
     Returns
     -------
     Estimate
-        `image` on the field, on the CPU.
+        On the field, on the CPU.
 
     Raises
     ------
@@ -69,4 +74,5 @@ def solve(problem: Problem, method: Method, parameters: Any, iterations: int, wa
         image = last if method.keeps_counts else problem.blur.crop(last)
         if not method.keeps_counts and not bool(torch.isfinite(image).all()):
             raise DataError(f"{method.name} gave values that are not finite", "check the PSF and the background")
-        return Estimate(image.cpu().contiguous().numpy(), step)
+        predicted = problem.predict(last).cpu().numpy() if predict else None
+        return Estimate(image.cpu().contiguous().numpy(), step, predicted)

@@ -39,7 +39,7 @@ class Tile(NamedTuple):
         return volume[:, y.start : y.stop, x.start : x.stop]
 
 
-def tiles_of(field: Shape, edge: int, halo: tuple[int, int]) -> list[Tile]:
+def tiles_of(field: Shape, edge: int, halo: tuple[int, int], align: int = 1) -> list[Tile]:
     """Cut a field into tiles whose cores are at most `edge` wide in y and x.
 
     Parameters
@@ -50,30 +50,33 @@ def tiles_of(field: Shape, edge: int, halo: tuple[int, int]) -> list[Tile]:
         Voxels.
     halo
         Voxels read beyond the core in y and in x; at the field's border a tile reads more on the other side.
+    align
+        Reads begin at multiples of it.
     """
-    y, x = (_spans(n, edge, h) for n, h in zip(field[1:], halo, strict=True))
+    y, x = (_spans(n, edge, h, align) for n, h in zip(field[1:], halo, strict=True))
     ramp = min(RAMP, halo[0]), min(RAMP, halo[1])
     return [Tile((core_y, core_x), (read_y, read_x), ramp) for core_y, read_y in y for core_x, read_x in x]
 
 
-def _spans(size: int, edge: int, halo: int) -> list[tuple[Span, Span]]:
+def _spans(size: int, edge: int, halo: int, align: int) -> list[tuple[Span, Span]]:
     number = -(-size // edge)
     bounds = [round(i * size / number) for i in range(number + 1)]
     widest = max(b - a for a, b in pairwise(bounds))
-    wide = min(size, widest + 2 * halo)
+    wide = min(size, widest + 2 * halo + 2 * (align - 1))
+    wide = size if wide > size - align else wide - (wide - size) % align  # the last one is aligned as well
     spans = []
     for start, stop in pairwise(bounds):
-        first = min(max(0, start - halo - (wide - 2 * halo - (stop - start)) // 2), size - wide)
+        first = min(max(0, start - halo) // align * align, size - wide)
         spans.append((Span(start, stop), Span(first, first + wide)))
     return spans
 
 
-def largest_edge(field: Shape, halo: tuple[int, int], fits: Callable[[Shape], bool]) -> int:
+def largest_edge(field: Shape, halo: tuple[int, int], fits: Callable[[Shape], bool], align: int = 1) -> int:
     """Give the largest edge whose tiles fit; the field's own when it need not be cut.
 
     Parameters
     ----------
-    field, halo
+    field, halo, align
         See `tiles_of`.
     fits
         Whether a tile that reads (z, y, x) voxels fits into memory.
@@ -85,7 +88,7 @@ def largest_edge(field: Shape, halo: tuple[int, int], fits: Callable[[Shape], bo
     """
     edge = max(field[1:])
     while True:
-        first = tiles_of(field, edge, halo)[0]
+        first = tiles_of(field, edge, halo, align)[0]
         read = (field[0], first.read[0].stop - first.read[0].start, first.read[1].stop - first.read[1].start)
         if fits(read):
             return edge

@@ -147,6 +147,9 @@ class IRDNet(nn.Module):
 
     def _bank(self, view: View) -> Tensor:
         bank = view.bank
+        if self.architecture.voxel:
+            flat = [bank.new_full(bank.shape[1:], size) for size in view.sizes]
+            bank = torch.cat([bank, torch.stack(flat)])
         if self.architecture.bank == "one":
             bank = bank.clone()
             bank[:7] = view.begun
@@ -163,12 +166,15 @@ class IRDNet(nn.Module):
         return out[:, 0, :y, :x].unflatten(0, (-1, planes))
 
 
-def views_of(problem: Problem, scale: float, scales: int) -> list[View]:
-    """Give a problem's views at each resolution, the coarsest first."""
-    views = [observe(problem, scale)]
+def views_of(
+    problem: Problem, scale: float, scales: int, voxel_um: tuple[float, float, float] | None = None
+) -> list[View]:
+    """Give a problem's views at each resolution, the coarsest first; voxels are of a size (z, y, x) in µm, if known."""
+    views = [observe(problem, scale, voxel_um)]
     for _ in range(scales - 1):
         problem, scale = coarser(problem), 4 * scale
-        views.insert(0, observe(problem, scale))
+        voxel_um = None if voxel_um is None else (voxel_um[0], 2 * voxel_um[1], 2 * voxel_um[2])
+        views.insert(0, observe(problem, scale, voxel_um))
     return views
 
 

@@ -23,6 +23,7 @@ CHANNELS = ("RL 2", "RL 5", "RL 10", "RL 20", "RL 40", "Wiener weak", "Wiener st
 STEPPED = ("object", "RL step", "Wiener step", "back-projected residual", "RL 10", "log NSR", "coarser object")
 MOST = 3.0  # times, at most, that a step makes a voxel brighter
 LEFT = 0.2  # of a voxel's light, at least, that momentum leaves
+USUAL_UM = 0.1
 SCALED = 10  # steps of the object whose brightness is the scale
 COARSER = (0.25, 0.5, 0.25)  # a pixel of half the resolution, drawn and seen, per axis
 
@@ -63,12 +64,24 @@ class View:
         float32 (channels, z, y, x) on the field, `CHANNELS`.
     start
         float32 on the object grid: where the network begins, and the margin's light for good.
+    voxel_um
+        Size of the voxels (z, y, x), if known.
     """
 
     problem: Problem
     scale: float
     bank: Tensor
     start: Tensor
+    voxel_um: tuple[float, float, float] | None = None
+
+    @property
+    def sizes(self) -> tuple[float, float]:
+        """log₂ of the lateral size of voxels over a usual one, and of axial over lateral; zeros where not known."""
+        if self.voxel_um is None:
+            return 0.0, 0.0
+        z, _, x = self.voxel_um
+        planes = self.bank.shape[1] > 1 and math.isfinite(z)
+        return math.log2(x / USUAL_UM), math.log2(z / x) if planes else 0.0
 
     @property
     def facts(self) -> Tensor:
@@ -87,7 +100,7 @@ class View:
         return self.problem.blur.crop(self.start)
 
 
-def observe(problem: Problem, scale: float) -> View:
+def observe(problem: Problem, scale: float, voxel_um: tuple[float, float, float] | None = None) -> View:
     """Compute the bank of a problem.
 
     Parameters
@@ -96,6 +109,8 @@ def observe(problem: Problem, scale: float) -> View:
         In photo-electrons.
     scale
         See `scale_of`; of the whole volume, so that tiles agree.
+    voxel_um
+        (z, y, x), if known.
     """
     with torch.no_grad():
         crop = problem.blur.crop
@@ -112,7 +127,7 @@ def observe(problem: Problem, scale: float) -> View:
         image = (problem.image - problem.background) / scale
         known = torch.full_like(image, math.log10(nsr) / 2)
         assert start is not None
-        return View(problem, scale, torch.stack([*iterates, *linear, image, noise, known]), start)
+        return View(problem, scale, torch.stack([*iterates, *linear, image, noise, known]), start, voxel_um)
 
 
 def coarser(problem: Problem) -> Problem:

@@ -1,0 +1,129 @@
+"""How much of the network's change the data confirm: counts that neither result saw judge between them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from microdeconv.stack import Psf, PsfSet
+
+KEPT = 0.8  # of the photo-electrons are deconvolved, the others judge
+SEED = 21
+NEAR = 16.0  # voxels (half as many along z): trust is found for surroundings of about that width
+LENT = 0.05  # of the whole volume's evidence is lent to each place
+CAUTION = 1.0  # standard errors by which trust is taken lower
+ALARM = 1.05  # chi-square of the classical result from which the PSF or the noise model does not fit
+FLUX = 0.02  # share of the light by which the network may change it, or
+SIGMAS = 4.0  # times the noise of the sum
+PASSED = 0.02  # of its maximum: the OTF's modulus within its support
+LOOKED_AT = (48, 256, 256)  # voxels, at most, on which the change's spectrum is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the guard found.
+
+    Attributes
+    ----------
+    trust
+        float32 (z, y, x) from 0 to 1: the share of the network's change that is taken, or one number.
+    chi_square
+        Mean of (y − m)² / m of the classical result's model m.
+    flux
+        Light of the network's result over the classical one's.
+    outside
+        Share of the change's energy outside the OTF's support, where no data can confirm it.
+    notes
+        Warnings for a person.
+    """
+
+    trust: NDArray[np.float32] | float
+    chi_square: float
+    flux: float
+    outside: float
+    notes: tuple[str, ...] = ()
+
+    def told(self) -> dict[str, Any]:
+        """As the record holds it."""
+        low, mean, high = (float(f(self.trust)) for f in (np.min, np.mean, np.max))
+        return {
+            "trust": round(mean, 4), "trust_least": round(low, 4), "trust_most": round(high, 4),
+            "chi_square": round(self.chi_square, 4), "flux_ratio": round(self.flux, 5),
+            "change_outside_otf": round(self.outside, 4),
+        }  # fmt: skip
+
+
+def trust_map(
+    held: NDArray[np.float32], classical: NDArray[np.float32], network: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Find the blend that foretells the held-out counts best, place by place.
+
+    With models m₀ (classical) and m₁ (network) of the held-out counts h and d = m₁ − m₀, the blend m₀ + a d is likeliest
+    at a = Σ d (h − m₀) / m₀ / Σ d² / m₀ (one step of Fisher's scoring from m₀), with the standard error (Σ d² / m₀)^(−½).
+    Sums are taken over the surroundings of each voxel by a Gaussian, so that a is smooth; where the surroundings know
+    little the whole volume's a is lent to them. A standard error is taken off, and a kept within 0 and 1: where counts
+    cannot tell, the classical result stays.
+
+    Parameters
+    ----------
+    held
+        (z, y, x), photo-electrons that judge.
+    classical, network
+        What the two results foretell of them, background in it, > 0.
+
+    Returns
+    -------
+    ndarray
+        float32 (z, y, x).
+    """
+    from scipy.ndimage import gaussian_filter
+
+    change = network - classical
+    weight = change / classical
+    pull, information = weight * (held - classical), weight * change
+    total, all_ = float(pull.sum(dtype=np.float64)), float(information.sum(dtype=np.float64))
+    if all_ <= 0:
+        return np.zeros_like(held)
+    sigma = [0 if n == 1 else NEAR / (2 if axis == 0 else 1) for axis, n in enumerate(held.shape)]
+    voxels = math.prod(min(math.sqrt(2 * math.pi) * s, n) if s else 1.0 for s, n in zip(sigma, held.shape, strict=True))
+    near_pull = gaussian_filter(pull, sigma, mode="reflect", truncate=3) * voxels
+    near_information = gaussian_filter(information, sigma, mode="reflect", truncate=3) * voxels
+    lent = LENT * all_
+    known = near_information + lent
+    trust = (near_pull + lent * (total / all_)) / known - CAUTION / np.sqrt(known)
+    return np.clip(trust, 0, 1).astype(np.float32)
+
+
+def chi_square(light: NDArray[np.float32], predicted: NDArray[np.float32]) -> float:
+    """Mean of (y − m)² / m: about one, or a little less, where PSF, background and gain fit."""
+    return float(np.mean((light - predicted) ** 2 / predicted, dtype=np.float64))
+
+
+def flux_ratio(classical: NDArray[np.float32], network: NDArray[np.float32], light: float) -> tuple[float, bool]:
+    """Give the ratio of the results' light, and whether it is within bounds; `light` is the sum of photo-electrons."""
+    before, after = (float(v.sum(dtype=np.float64)) for v in (classical, network))
+    allowed = max(FLUX * before, SIGMAS * math.sqrt(max(light, 0.0)))
+    return after / max(before, 1e-30), abs(after - before) <= allowed
+
+
+def outside_support(change: NDArray[np.float32], psf: Psf | PsfSet) -> float:
+    """Share of a change's energy at frequencies that the OTF does not let pass; of the volume's middle part."""
+    import torch
+
+    from microdeconv.fft import good_size, power_spectrum
+
+    middle = tuple(slice((n - min(n, m)) // 2, (n + min(n, m)) // 2) for n, m in zip(change.shape, LOOKED_AT, strict=True))
+    part = change[middle]
+    window = np.einsum("z,y,x->zyx", *(np.hanning(n + 2)[1:-1] if n > 1 else np.ones(1) for n in part.shape))
+    z, y, x = (good_size(max(n, k), even=axis == 2) for axis, (n, k) in enumerate(zip(part.shape, psf.shape, strict=True)))
+    power = power_spectrum(torch.from_numpy((part * window).astype(np.float32)), (z, y, x))
+    kernel = psf.parts[len(psf.parts) // 2].pixels
+    passed = power_spectrum(torch.from_numpy(np.ascontiguousarray(kernel)), (z, y, x)) > PASSED**2
+    total = float(power.sum(dtype=torch.float64))
+    return float(power[~passed].sum(dtype=torch.float64)) / total if total else 0.0

@@ -1,0 +1,117 @@
+"""A volume by a method that has a companion: both results, judged by unused counts and blended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microdeconv.camera import Camera, thin
+from microdeconv.engine import DELTA, Cut, Listen, Settings, deconvolve_volume, ignore
+from microdeconv.learnt.guard import ALARM, KEPT, SEED, Verdict, chi_square, flux_ratio, outside_support, trust_map
+from microdeconv.machine import Machine
+from microdeconv.problem import Method
+from microdeconv.stack import Psf, PsfSet
+
+NO_PSF = "without a PSF the network guesses: nothing in the image can check it, measure nothing on it"
+
+
+class Refined(NamedTuple):
+    """A result (counts above the background, (z, y, x)), notes, and what the guard found, for the record."""
+
+    image: NDArray[Any]
+    notes: tuple[str, ...]
+    told: dict[str, Any]
+
+
+def deconvolve(
+    volume: NDArray[Any], psf: Psf | PsfSet, method: Method, settings: Settings, machine: Machine, cut: Cut,
+    listen: Listen = ignore,
+) -> Refined:  # fmt: skip
+    """Deconvolve a volume by any method; one with a companion is held against it.
+
+    The photo-electrons are shared out binomially, four fifths to both methods and the rest to judge
+    (`learnt.guard.trust_map`); what they say of the results of four fifths is taken for the results of all. Where the
+    classical model does not fit the image, or the light differs, nothing is taken of the network.
+
+    Parameters
+    ----------
+    volume, psf, method, settings, machine, cut, listen
+        See `deconvolve_volume`.
+
+    References
+    ----------
+    J. Batson, L. Royer, ICML 2019, for judging by independent noise.
+    """
+    image, notes = deconvolve_volume(volume, psf, method, settings, machine, cut, listen)
+    companion = method.companion
+    if companion is None:
+        return Refined(image, notes, {})
+    if psf is DELTA:
+        return Refined(image, (*notes, NO_PSF), {"trust": "none possible"})
+    trust = settings.parameters.trust
+    plain = replace(settings, parameters=companion.parameters())
+    predicted = np.empty(volume.shape, np.float32)
+    classical, more = deconvolve_volume(volume, psf, companion, plain, machine, cut, listen, predicted)
+    eye = settings.camera
+    light = np.clip((volume.astype(np.float32) - np.float32(eye.offset)) / np.float32(eye.gain), 0, None)
+    found = chi_square(light, predicted)
+    del predicted
+    flux, steady = flux_ratio(classical, image, float(light.sum(dtype=np.float64)) * eye.gain**2)
+    outside = outside_support(image - classical, psf)
+    warned = _warnings(found, steady, flux, settings)
+    if trust == "off":
+        verdict = Verdict(1.0, found, flux, outside, (*warned, "the network's result is taken unchecked (--trust off)"))
+    elif trust == "auto":
+        share = 0.0 if warned else _trust(light, psf, method, settings, machine, cut, listen)
+        kept = (f"{warned[0]}: the classical result is kept",) if warned else ()
+        verdict = Verdict(share, found, flux, outside, kept)
+    else:
+        verdict = Verdict(float(trust), found, flux, outside, warned)
+    image -= classical
+    image *= verdict.trust
+    image += classical
+    return Refined(image, (*notes, *more, *verdict.notes), verdict.told())
+
+
+def _warnings(chi: float, steady: bool, flux: float, settings: Settings) -> tuple[str, ...]:
+    """Why nothing of the network should be taken."""
+    found = []
+    if chi > ALARM:
+        found.append(f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {ALARM:g})")
+    if not steady:
+        found.append(f"the network changes the light ({flux:.3g} of the classical result's)")
+    if "unsure" in settings.sources.get("gain", ""):
+        found.append("the gain is unsure, so that counts cannot judge (give --gain, or --trust)")
+    return tuple(found)
+
+
+def _trust(
+    light: NDArray[np.float32], psf: Psf | PsfSet, method: Method, settings: Settings, machine: Machine, cut: Cut,
+    listen: Listen,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Deconvolve four fifths of the counts by both methods; the rest judge."""
+    import torch
+
+    random = torch.Generator().manual_seed(SEED)
+    kept, held = (part.numpy() for part in thin(torch.from_numpy(light), KEPT, random))
+    part = _of_share(settings, KEPT)
+    foretold = []
+    companion = method.companion
+    assert companion is not None
+    for one in (companion, method):
+        chosen = part if one is method else replace(part, parameters=companion.parameters())
+        predicted = np.empty(light.shape, np.float32)
+        deconvolve_volume(kept, psf, one, chosen, machine, cut, listen, predicted)
+        foretold.append(predicted * np.float32((1 - KEPT) / KEPT))
+    return trust_map(held, foretold[0], foretold[1])
+
+
+def _of_share(settings: Settings, share: float) -> Settings:
+    """Settings for photo-electrons of which a share is left."""
+    eye = settings.camera
+    dark = max((settings.background - eye.offset) / eye.gain, 0.0) * share
+    parameters = replace(settings.parameters, scale=settings.parameters.scale * share)
+    return replace(settings, camera=Camera(), background=dark, level=settings.level * share, parameters=parameters)
