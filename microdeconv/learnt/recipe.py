@@ -47,13 +47,13 @@ class Recipe:
     """
 
     architecture: Architecture = field(default_factory=Architecture)
-    steps: int = 6000
+    steps: int = 4500
     seed: int = 1
     plane: Shape = (1, 128, 128)
     batch: int = 4
     volume: Shape = (12, 64, 64)
     volumes: int = 1
-    volume_every: int = 4
+    volume_every: int = 5
     rate: float = 2e-3
     warm: int = 50
     kernel: bool = True
@@ -76,6 +76,7 @@ class Recipe:
 PRESETS = {
     "quick": Recipe(Architecture(stages=1), steps=600, plane=(1, 96, 96), volume=(8, 48, 48), validated=12),
     "small": Recipe(),
+    "free": Recipe(Architecture(stages=0, voxel=True), steps=4000, kernel=False),
     "base": Recipe(Architecture(widths=(24, 48, 72), scales=3), steps=40_000, batch=8, volumes=2, volume=(16, 96, 96)),
 }
 

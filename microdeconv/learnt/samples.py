@@ -43,6 +43,8 @@ class Sample:
         What it really was.
     photons
         Photo-electrons at the bright end.
+    voxel_um
+        (z, y, x), where it is told.
     """
 
     light: NDArray[np.float32]
@@ -51,6 +53,7 @@ class Sample:
     background: float
     lens: Lens
     photons: float
+    voxel_um: tuple[float, float, float] | None = None
 
     def flipped(self, rng: Generator) -> Sample:
         """The sample turned and mirrored in the plane, its PSF with it."""
@@ -58,7 +61,7 @@ class Sample:
 
         def turned(volume: NDArray[np.float32]) -> NDArray[np.float32]:
             volume = np.flip(volume, flips)
-            return np.ascontiguousarray(volume.swapaxes(1, 2) if swap else volume)
+            return (volume.swapaxes(1, 2) if swap else volume).copy()
 
         psf = replace(self.psf, pixels=turned(self.psf.pixels))
         return replace(self, light=turned(self.light), truth=turned(self.truth), psf=psf)
@@ -86,7 +89,7 @@ def training_sample(rng: Generator, shape: tuple[int, int, int], *, kernel: bool
     photons = float(np.exp(rng.uniform(*np.log(PHOTONS))))
     sample = make_sample(rng, shape, "seen", "seen", photons, rough=True)
     if not kernel:
-        return replace(sample, psf=point())
+        return replace(sample, psf=point(), voxel_um=likely_voxel(sample.lens, shape[0], rng))
     if rng.random() < 0.3:
         sample = replace(sample, psf=believed(_mistaken(sample.lens, rng), shape[0], rng))
     return sample
@@ -151,6 +154,18 @@ def believed(lens: Lens, planes: int, rng: Generator | None = None) -> Psf:
         noisy = pixels + rng.normal(0, 0.01 * pixels.max(), pixels.shape) * (pixels > 0.02 * pixels.max())
         pixels = np.clip(noisy, 0, None).astype(np.float32)
     return Psf(np.ascontiguousarray(pixels / pixels.sum()), None, None, "")
+
+
+def likely_voxel(lens: Lens, planes: int, rng: Generator) -> tuple[float, float, float]:
+    """Give the voxel size (z, y, x), µm, with which a microscope of common aperture and colour has such a PSF."""
+    na, wavelength = rng.uniform(0.6, 1.45), rng.uniform(0.45, 0.68)
+    resolved = wavelength / (2 * na)  # a period that is just passed
+    lateral = resolved * (0.42 / max(lens.sigma[1:]) if lens.kind == "gaussian" else lens.cutoff)
+    if planes == 1:
+        return lateral, lateral, lateral
+    axial = lens.sigma[0] if lens.kind == "gaussian" else 1 / lens.z_step
+    deep = wavelength / na**2 / max(axial, 0.2) * (0.5 if lens.kind == "gaussian" else 0.4)
+    return float(np.clip(deep, 0.1, 2)), lateral, lateral
 
 
 def point() -> Psf:
