@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, overload
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import DELTA, Settings, deconvolve_volume, plan_cut, settle, settle_camera
+from microdeconv.engine import DELTA, Settings, plan_cut, settle, settle_camera
 from microdeconv.errors import DataError, UsageError
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.selection import Selection
@@ -29,6 +29,8 @@ from microdeconv.psf.estimate import estimate_psf as parametric
 from microdeconv.psf.file import SAME_VOXEL, ready
 from microdeconv.psf.from_counts import ESTIMATED, light_of_counts, split_for
 from microdeconv.psf.several import arranged
+from microdeconv.refine import HELD
+from microdeconv.refine import deconvolve as refined
 from microdeconv.request import KEYWORD, PsfOptions, refuse_idle, refuse_surplus
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, PsfSet, Zyx
@@ -54,12 +56,15 @@ class Result:
         The PSF as it was used; its source tells what was done to it.
     notes
         Warnings for a person.
+    guard
+        What the learnt method's guard found: trust, chi-square, light, share of the change outside the OTF's support.
     """
 
     image: NDArray[Any]
     settings: Settings
     psf: Psf | PsfSet
     notes: tuple[str, ...]
+    guard: dict[str, Any] = field(default_factory=dict)
 
 
 @overload
@@ -101,11 +106,12 @@ def deconvolve(
     image
         (y, x) or (z, y, x), counts, any real dtype.
     psf
-        Array of as many dimensions and any scale, or a `Psf` made ready; identity does not look at it. Where it changes
+        Array of as many dimensions and any scale, or a `Psf` made ready; identity does not look at it; None where
+        nobody knows it, for learnt. Where it changes
         over the field: a `PsfSet`, or a list of pairs (PSF, place) that form a grid, each place z, (y, x) or (z, y, x),
         in voxels from the first plane, row and column.
     method
-        "rl", "rl-tv", "wiener" or "identity".
+        "rl", "rl-tv", "wiener", "learnt" or "identity".
     voxel_um, psf_voxel_um
         (z, y, x) in µm, both or neither; the PSF is resampled where they differ.
     details
@@ -142,13 +148,16 @@ def deconvolve(
     with threads_set(machine_options.threads):
         kernel = _kernel(psf, volume.shape, voxel_um, psf_voxel_um, chosen, build(PsfOptions, values))
         machine = machine_for(machine_options)
-        held = volume.nbytes + 8 * volume.size
+        held = volume.nbytes + (8 + HELD * (chosen.companion is not None)) * volume.size
         cut = plan_cut(volume.shape, kernel, chosen, machine, machine_options.tile, held)
         parameters, camera, stopping = (build(g, values) for g in (chosen.parameters, CameraOptions, Stopping))
-        settings = settle(volume, kernel, 0, chosen, parameters, camera, stopping, machine)
-        result, later = deconvolve_volume(volume, kernel, chosen, settings, machine, cut)
+        if chosen.check:
+            chosen.check(parameters)
+        settings = settle(volume, kernel, 0, chosen, parameters, camera, stopping, machine, voxel_um=voxel_um)
+        result, later, told = refined(volume, kernel, chosen, settings, machine, cut)
     result = result.reshape(shape)
-    return Result(result, settings, kernel, (*noted, *kernel.notes, *settings.notes, *later)) if details else result
+    notes = (*noted, *kernel.notes, *settings.notes, *later)
+    return Result(result, settings, kernel, notes, told) if details else result
 
 
 def estimate_psf(
@@ -272,7 +281,7 @@ def _kernel(
     options: PsfOptions,
 ) -> Psf | PsfSet:
     """Make the PSF ready; refuse voxel sizes that could do nothing."""
-    if method.keeps_counts:
+    if method.keeps_counts or (psf is None and method.kernel_free):
         return DELTA
     if psf is None:
         raise UsageError("this method needs a PSF", "give an array, or compute one with microdeconv.compute_psf")

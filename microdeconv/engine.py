@@ -82,6 +82,8 @@ def settle(
     stopping: Stopping,
     machine: Machine,
     listen: Listen = ignore,
+    *,
+    voxel_um: tuple[float, float, float] | None = None,
 ) -> Settings:
     """Choose what nobody gave: background, offset, gain, the number of steps, a parameter at "auto".
 
@@ -97,6 +99,8 @@ def settle(
         What was asked for.
     listen
         Called with what is being done, the step and how many there may be.
+    voxel_um
+        (z, y, x), where it is known, for a method that asks.
     """
     if method.keeps_counts:
         return Settings(Camera(), 0.0, 0.0, 1, parameters, {})
@@ -116,8 +120,8 @@ def settle(
     box = telling_box(volume, background, JUDGED)
     if method.prepare is not None:
         problem = problem_for(volume[box], psf, method, settings, machine, _corner(box))
-        settings = replace(settings, parameters=method.prepare(problem, parameters))
-    stopped = method.companion or method
+        settings = replace(settings, parameters=method.prepare(problem, parameters, voxel_um))
+    stopped = method.stopped
     if not searched and (given != AUTO or not stopped.iterative or psf is DELTA):
         steps = 1 if given == AUTO else int(given)
         return replace(settings, iterations=steps, sources={**sources, "iterations": "given"})

@@ -9,7 +9,7 @@ from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_luc
 from microdeconv.classical.total_variation import WEIGHTS, TotalVariation, total_variation
 from microdeconv.classical.wiener import RATIOS, Wiener, wiener
 from microdeconv.errors import UsageError
-from microdeconv.learnt.method import Learnt, learnt, prepare
+from microdeconv.learnt.method import Learnt, check, learnt, prepare
 from microdeconv.options import nearest, options_of
 from microdeconv.problem import Method
 
@@ -27,8 +27,17 @@ METHODS = {
         ),
         Method("wiener", wiener, Wiener, iterative=False, margin=1.0, searched=("noise_to_signal", RATIOS)),
         Method(
-            "learnt", learnt, Learnt, iterative=False, companion=RL, prepare=prepare, halo=48, align=16,
-            kernel_free=True, floats=(7.0, 8.0, 60.0),
+            "learnt",
+            learnt,
+            Learnt,
+            iterative=False,
+            companion=RL,
+            prepare=prepare,
+            halo=48,
+            align=16,
+            kernel_free=True,
+            floats=(7.0, 8.0, 60.0),
+            check=check,
         ),
         Method("identity", identity, Identity, iterative=False, margin=0.0, keeps_counts=True),
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import microdeconv
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import Listen, Settings, deconvolve_volume, ignore, settle, settle_camera
+from microdeconv.engine import Listen, Settings, ignore, settle, settle_camera
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.preview import projections, write_preview
 from microdeconv.io.record import write_record
@@ -27,6 +27,7 @@ from microdeconv.planning import ChannelPlan, Plan
 from microdeconv.psf.estimate import estimate_psf
 from microdeconv.psf.from_counts import ESTIMATED, light_of_counts, split_for
 from microdeconv.psf.named import is_estimate
+from microdeconv.refine import deconvolve
 from microdeconv.request import OutputOptions
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, PsfSet
@@ -41,6 +42,7 @@ class Outcome:
     settings: dict[int, Settings] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     psfs: dict[int, Psf | PsfSet] = field(default_factory=dict)
+    guard: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     clipped: int = 0
     seconds: float = 0.0
 
@@ -62,7 +64,7 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
         volume = _read(todo, todo.times[0], channel.number, outcome)
         outcome.settings[channel.number] = settle(
             volume, channel.psf, channel.number, todo.method, todo.parameters,
-            todo.group(CameraOptions), todo.group(Stopping), todo.machine, listen,
+            todo.group(CameraOptions), todo.group(Stopping), todo.machine, listen, voxel_um=todo.stack.header.voxel_um,
         )  # fmt: skip
         outcome.notes += outcome.settings[channel.number].notes
         del volume
@@ -82,7 +84,7 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
     outcome.seconds = time.perf_counter() - started
     outcome.record |= {
         "seconds": round(outcome.seconds, 2), "peak_memory_bytes": peak_memory(), "clipped_voxels": outcome.clipped,
-        "warnings": outcome.notes,
+        "warnings": outcome.notes, **({"guard": outcome.guard} if outcome.guard else {}),
     }  # fmt: skip
     if todo.outputs.preview is not None:
         columns = [("before", *shown[0]), ("after", *shown[1])]
@@ -127,10 +129,12 @@ def _volumes(
     for place, t in enumerate(todo.times):
         for number, channel in enumerate(todo.channels):
             volume = _read(todo, t, channel.number, outcome)
-            result, notes = deconvolve_volume(
+            result, notes, told = deconvolve(
                 volume, channel.psf, todo.method, outcome.settings[channel.number], todo.machine, channel.cut, listen
             )
             outcome.notes += notes
+            if told:
+                outcome.guard.setdefault(channel.number, []).append(told)
             written, clipped = as_type(result, todo.header_out.dtype)
             del result
             release(todo.machine.device)

@@ -24,9 +24,10 @@ from microdeconv.problem import Method
 from microdeconv.psf.check import check_psf
 from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.psf.depths import changes_with_depth, compute_psfs
-from microdeconv.psf.named import files_of, is_estimate
+from microdeconv.psf.named import files_of, is_estimate, is_none
 from microdeconv.psf.recipes import with_recipe
 from microdeconv.psf.several import load_psfs
+from microdeconv.refine import HELD
 from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
 from microdeconv.stack import Header, Psf, PsfSet, Stack, Zyx
 
@@ -103,6 +104,9 @@ def plan(request: Request) -> Plan:
     voxels = math.prod(header.volume_shape)
     result = 8 if method.keeps_counts else 4
     held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
+    held += voxels * HELD if method.companion else 0
+    if method.check:
+        method.check(parameters)
     _check_files(request, [one.path for one in files_of(values["psf"].value)], outputs, options, header_out.n_bytes)
     notes += refuse_surplus(values, header.size("C"))
     settled = [_optics_of(header, number, request) for number in channels]
@@ -111,7 +115,11 @@ def plan(request: Request) -> Plan:
     planned = []
     for number, (optics, sources, said) in zip(channels, settled, strict=True):
         notes += said
-        psf = DELTA if method.keeps_counts else _psf_for(request, values, optics, header, number)
+        psf = (
+            DELTA
+            if method.keeps_counts or is_none(values["psf"].value)
+            else _psf_for(request, values, optics, header, number)
+        )
         notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
         notes += _check_notes(psf, optics, header.voxel_um) if files_of(values["psf"].value) else []
         cut = plan_cut(header.volume_shape, psf, method, machine, values["tile"].value, held)

@@ -107,7 +107,7 @@ class Method:
         The iterative method beside it: its stop is chosen for this one too, and its result stands in for this one's
         where the guard says so.
     prepare
-        Finds, from a telling part of the volume, what its parameters need and all tiles share.
+        Finds, from a telling part of the volume and the voxel size, what its parameters need and all tiles share.
     halo
         Voxels beyond the PSF's reach from which a border is felt: steps carry its influence further.
     align
@@ -119,6 +119,8 @@ class Method:
     floats
         Floats held at the worst moment per voxel of the transform grid, of the object grid and of the field, for the
         plan of memory; `tests/measure/memory.py` measures what is really taken.
+    check
+        Refuses parameters that cannot work, before any voxel is read.
     """
 
     name: str
@@ -128,12 +130,18 @@ class Method:
     margin: float | None = None
     searched: tuple[str, tuple[float, ...]] | None = None
     companion: Method | None = None
-    prepare: Callable[[Problem, Any], Any] | None = None
+    prepare: Callable[[Problem, Any, tuple[float, float, float] | None], Any] | None = None
     halo: int = 24
     align: int = 1
     kernel_free: bool = False
     keeps_counts: bool = False
     floats: tuple[float, float, float] = (7.0, 7.0, 6.0)
+    check: Callable[[Any], None] | None = None
+
+    @property
+    def stopped(self) -> Method:
+        """The method whose stop is chosen: the companion, or itself."""
+        return self.companion or self
 
 
 def poisson_deviance(counts: Tensor, predicted: Tensor) -> float:

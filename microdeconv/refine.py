@@ -18,6 +18,9 @@ from microdeconv.stack import Psf, PsfSet
 NO_PSF = "without a PSF the network guesses: nothing in the image can check it, measure nothing on it"
 
 
+HELD = 20  # bytes a voxel beside what any method holds: both results, both models, shared-out counts
+
+
 class Refined(NamedTuple):
     """A result (counts above the background, (z, y, x)), notes, and what the guard found, for the record."""
 

@@ -15,7 +15,7 @@ from microdeconv.methods import METHODS, method_named
 from microdeconv.optics import DepthOptions, Model, Optics
 from microdeconv.options import Option, Repeated, Sourced, build, layered, option, options_of
 from microdeconv.problem import Method
-from microdeconv.psf.named import PsfFile, files_of, is_estimate, read_psf_file
+from microdeconv.psf.named import PsfFile, files_of, is_estimate, is_none, read_psf_file
 from microdeconv.psf.recipes import with_recipe
 from microdeconv.solve import Stopping
 
@@ -27,8 +27,11 @@ LINE, KEYWORD = TYPED = ("command line", "keyword")  # the sources of what was t
 class MethodOptions:
     """Which method."""
 
-    method: Literal["rl", "rl-tv", "wiener", "identity"] = option(
-        "rl", "rl: Richardson-Lucy; rl-tv: with total variation; wiener: linear; identity: none.", panel="Method",
+    method: Literal["rl", "rl-tv", "wiener", "learnt", "identity"] = option(
+        "rl",
+        "rl: Richardson-Lucy; rl-tv: with total variation; wiener: linear; learnt: rl refined by a network, as far as "
+        "unused counts confirm it; identity: none.",
+        panel="Method",
         short="m",
     )  # fmt: skip
 
@@ -40,10 +43,10 @@ class PsfOptions:
     psf: tuple[PsfFile, ...] | None = option(
         None,
         "A PSF file (TIFF); computed from the optics if not given; estimate: found in the image, from the optics "
-        "on. Repeat it for a PSF that changes: FILE@Z, FILE@Y,X "
+        "on; none: not known (learnt guesses). Repeat it for a PSF that changes: FILE@Z, FILE@Y,X "
         "or FILE@Z,Y,X, µm below the coverslip (the first plane is at --depth) and from the first row and column.",
         panel="PSF and optics",
-        metavar="FILE[@PLACE]|estimate",
+        metavar="FILE[@PLACE]|estimate|none",
         parse=Repeated(read_psf_file),
     )
     psf_centre: Literal["peak", "centroid", "none"] = option(
@@ -129,6 +132,8 @@ def method_of(values: Mapping[str, Sourced]) -> tuple[Method, Any]:
     """
     method = method_named(values["method"].value)
     is_estimate(values["psf"].value)
+    if is_none(values["psf"].value) and not (method.kernel_free or method.keeps_counts):
+        raise UsageError(f"--psf none: {method.name} needs a PSF", "give one, the optics, or --method learnt")
     refuse_idle(values, method, raw_psf=bool(files_of(values["psf"].value)))
     return method, build(method.parameters, values)
 
@@ -152,7 +157,7 @@ def refuse_idle(values: Mapping[str, Sourced], method: Method, *, raw_psf: bool)
     """
     own = {o.key for o in options_of(method.parameters)}
     idle = [o for m in METHODS.values() for o in options_of(m.parameters) if o.key not in own]
-    idle += [] if method.iterative else options_of(Stopping)
+    idle += [] if method.stopped.iterative else options_of(Stopping)
     if method.keeps_counts:
         idle += [o for group in (PsfOptions, Optics, *COMPUTED, CameraOptions) for o in options_of(group)]
         idle += [o for o in options_of(Selection) if o.key in ("nan", "negative")]

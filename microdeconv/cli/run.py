@@ -165,13 +165,15 @@ def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
             lines.append(f"channel {number}: PSF {outcome.psfs[number].source}")
             steps = (
                 f", {chosen.iterations} iterations ({chosen.sources.get('iterations', 'given')})"
-                if todo.method.iterative
+                if todo.method.stopped.iterative
                 else ""
             )
             lines.append(
                 f"channel {number}: background {chosen.background:.5g}"
                 f" ({chosen.sources.get('background', 'blank')}){steps}"
             )
+        for found in outcome.guard.get(number, [])[:1]:
+            lines.append(f"channel {number}: guard " + ", ".join(f"{k} {v}" for k, v in found.items()))
     return lines
 
 
@@ -196,7 +198,7 @@ def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
     kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
     kept["method"] = todo.method.name
     found = {n: _found(settings) for n, settings in outcome.settings.items() if settings.sources}  # no blank images
-    groups = [todo.method.parameters, *([Stopping] if todo.method.iterative else [])]
+    groups = [todo.method.parameters, *([Stopping] if todo.method.stopped.iterative else [])]
     groups += [] if todo.method.keeps_counts else [CameraOptions]
     channels = range(todo.stack.header.size("C"))
     for one in (o for group in groups for o in options_of(group)):

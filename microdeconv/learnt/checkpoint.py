@@ -55,7 +55,9 @@ def save(path: Path, state: State, recipe: dict[str, Any]) -> None:
                 tensors[f"{moment}.{name}"] = moments[parameter][moment]
     told = {"step": state.step, "seconds": state.seconds, "history": state.history, "recipe": recipe}
     part = path.with_suffix(".part")
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, {"state": json.dumps(told)})
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, {"state": json.dumps(told)}
+    )
     part.replace(path)
 
 

@@ -64,11 +64,11 @@ def trust_map(
 ) -> NDArray[np.float32]:
     """Find the blend that foretells the held-out counts best, place by place.
 
-    With models m₀ (classical) and m₁ (network) of the held-out counts h and d = m₁ − m₀, the blend m₀ + a d is likeliest
-    at a = Σ d (h − m₀) / m₀ / Σ d² / m₀ (one step of Fisher's scoring from m₀), with the standard error (Σ d² / m₀)^(−½).
-    Sums are taken over the surroundings of each voxel by a Gaussian, so that a is smooth; where the surroundings know
-    little the whole volume's a is lent to them. A standard error is taken off, and a kept within 0 and 1: where counts
-    cannot tell, the classical result stays.
+    With models m₀ (classical) and m₁ (network) of the held-out counts h and d = m₁ − m₀, the blend m₀ + a d is
+    likeliest at a = Σ d (h − m₀) / m₀ / Σ d² / m₀ (one step of Fisher's scoring), with the standard error
+    (Σ d² / m₀)^(−½). Sums are taken over the surroundings of each voxel by a Gaussian, so that a is smooth; where the
+    surroundings know little the whole volume's a is lent to them. A standard error is taken off, and a kept within 0
+    and 1: where counts cannot tell, the classical result stays.
 
     Parameters
     ----------
@@ -118,10 +118,14 @@ def outside_support(change: NDArray[np.float32], psf: Psf | PsfSet) -> float:
 
     from microdeconv.fft import good_size, power_spectrum
 
-    middle = tuple(slice((n - min(n, m)) // 2, (n + min(n, m)) // 2) for n, m in zip(change.shape, LOOKED_AT, strict=True))
+    middle = tuple(
+        slice((n - min(n, m)) // 2, (n + min(n, m)) // 2) for n, m in zip(change.shape, LOOKED_AT, strict=True)
+    )
     part = change[middle]
     window = np.einsum("z,y,x->zyx", *(np.hanning(n + 2)[1:-1] if n > 1 else np.ones(1) for n in part.shape))
-    z, y, x = (good_size(max(n, k), even=axis == 2) for axis, (n, k) in enumerate(zip(part.shape, psf.shape, strict=True)))
+    z, y, x = (
+        good_size(max(n, k), even=axis == 2) for axis, (n, k) in enumerate(zip(part.shape, psf.shape, strict=True))
+    )
     power = power_spectrum(torch.from_numpy((part * window).astype(np.float32)), (z, y, x))
     kernel = psf.parts[len(psf.parts) // 2].pixels
     passed = power_spectrum(torch.from_numpy(np.ascontiguousarray(kernel)), (z, y, x)) > PASSED**2

@@ -1,8 +1,8 @@
 """The parts of the network. "Deconvolution" has four meanings, and each has its place here or next to it.
 
 The optical inversion is the microscope's H and Hᵀ (`physics`); a transposed convolution is `Unit`'s second half and the
-way up in `UNet`; network deconvolution, the decorrelation of channels, is `Decorrelation`; the projection of a filter back
-to its input through the stored switches of the pooling is `explain`.
+way up in `UNet`; network deconvolution, the decorrelation of channels, is `Decorrelation`; the projection of a filter
+back to its input through the stored switches of the pooling is `explain`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SLOPE = 0.1  # of the leaky parts
 class Decorrelation(nn.Module):
     """Takes the mean of channels away and undoes their correlations: y = D (x − m), D the inverse root of theirs.
 
-    Statistics are gathered over the first batches of a training and then stand still. With `pixels` the 3 x 3 neighbours
-    of each channel are decorrelated with it, and the middle ones given.
+    Statistics are gathered over the first batches of a training and then stand still. With `pixels` the 3 x 3
+    neighbours of each channel are decorrelated with it, and the middle ones given.
 
     Parameters
     ----------
@@ -34,6 +34,11 @@ class Decorrelation(nn.Module):
     C. Ye et al., Network deconvolution, ICLR 2020.
     """
 
+    mean: Tensor
+    covariance: Tensor
+    seen: Tensor
+    matrix: Tensor
+
     def __init__(self, channels: int, *, pixels: bool = False) -> None:
         super().__init__()
         self.size = 3 if pixels else 1
@@ -42,7 +47,9 @@ class Decorrelation(nn.Module):
         self.register_buffer("mean", torch.zeros(n))
         self.register_buffer("covariance", torch.eye(n))
         self.register_buffer("seen", torch.zeros(()))
-        self.register_buffer("matrix", torch.eye(channels).reshape(channels, channels, 1, 1).repeat(1, 1, *[self.size] * 2))
+        self.register_buffer(
+            "matrix", torch.eye(channels).reshape(channels, channels, 1, 1).repeat(1, 1, *[self.size] * 2)
+        )
         nn.init.zeros_(self.matrix)
         self.matrix[:, :, self.size // 2, self.size // 2] = torch.eye(channels)
 
@@ -109,10 +116,10 @@ class Unit(nn.Module):
 
 
 class Axial(nn.Module):
-    """Mixes each plane's channels with those of the planes above and below: x + Σ W_d x(z + d); starts as the identity.
+    """Mixes each plane's channels with those above and below: x + Σ W_d x(z + d); starts as the identity.
 
-    Three matrices for each voxel: several times quicker than a 3-D convolution. A single plane is left as it is, so that
-    one set of weights serves 2-D and 3-D.
+    Three matrices for each voxel: several times quicker than a 3-D convolution. A single plane is left as it is, so
+    that one set of weights serves 2-D and 3-D.
     """
 
     def __init__(self, channels: int) -> None:
@@ -125,7 +132,7 @@ class Axial(nn.Module):
         """Mix (n · planes, channels, y, x); nothing lies beyond the first and the last plane."""
         if planes == 1:
             return x
-        volume = x.unflatten(0, (-1, planes))
+        volume = x.reshape(-1, planes, *x.shape[1:])
         above, below = torch.zeros_like(volume), torch.zeros_like(volume)
         above[:, :-1], below[:, 1:] = volume[:, 1:], volume[:, :-1]
         mixed: Tensor = self.here(x) + self.above(above.flatten(0, 1)) + self.below(below.flatten(0, 1))
@@ -191,4 +198,4 @@ class UNet(nn.Module):
     def _up(self, x: Tensor, place: Tensor) -> Tensor:
         if not self.switches:
             return nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        return nn.functional.max_unpool2d(x, place, 2)
+        return nn.functional.max_unpool2d(x, place, [2, 2])

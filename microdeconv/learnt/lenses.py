@@ -85,7 +85,8 @@ class Lens:
         z, y, x = self.sigma
         at = np.arange(-size, size + 1) / finer
         axial = np.exp(-0.5 * (heights / z) ** 2)
-        return np.einsum("z,y,x->zyx", axial, np.exp(-0.5 * (at / y) ** 2), np.exp(-0.5 * (at / x) ** 2))
+        plane = np.exp(-0.5 * (at / y) ** 2)[:, None] * np.exp(-0.5 * (at / x) ** 2)
+        return np.asarray(axial[:, None, None] * plane)
 
     def _line(self, planes: int, size: int, finer: int) -> NDArray[np.float64]:
         _, length, angle = self.sigma
@@ -93,7 +94,7 @@ class Lens:
         along, across = y * np.sin(angle) + x * np.cos(angle), x * np.sin(angle) - y * np.cos(angle)
         plane = np.exp(-0.5 * (across / 0.6) ** 2) / (1 + np.exp((np.abs(along) - length / 2) * 3))
         axial = np.exp(-0.5 * ((np.arange(planes) - planes // 2) / 1.2) ** 2)
-        return axial[:, None, None] * plane
+        return np.asarray(axial[:, None, None] * plane)
 
     def _light(self, heights: NDArray[np.int64], size: int, finer: int) -> NDArray[np.float64]:
         """Intensity of a scalar pupil brought to each plane by a Fourier transform."""
@@ -150,7 +151,7 @@ def training_lens(rng: Generator, planes: int) -> Lens:
     )
 
 
-def unseen_lens(rng: Generator, planes: int) -> Lens:
+def unseen_lens(rng: Generator) -> Lens:
     """A lens of a kind that the training has not: strongly aberrated, wide, or a moving sample's."""
     kind = int(rng.integers(3))
     if kind == 0:
@@ -160,7 +161,6 @@ def unseen_lens(rng: Generator, planes: int) -> Lens:
         return Lens("line", sigma=(0, rng.uniform(5, 11), rng.uniform(0, np.pi)))
     drawn = rng.normal(0, 1, len(ABERRATIONS))
     drawn *= rng.uniform(0.6, 1.1) / np.linalg.norm(drawn)
-    return Lens(
-        "wide-field", cutoff=rng.uniform(0.15, 0.34), aperture=rng.uniform(0.45, 0.95),
-        z_step=np.exp(rng.uniform(np.log(0.6), np.log(3))), aberrations=dict(zip(ABERRATIONS, drawn.tolist(), strict=True)),
-    )  # fmt: skip
+    cutoff, aperture, z_step = rng.uniform(0.15, 0.34), rng.uniform(0.45, 0.95), rng.uniform(np.log(0.6), np.log(3))
+    aberrations = dict(zip(ABERRATIONS, drawn.tolist(), strict=True))
+    return Lens("wide-field", cutoff, aperture, np.exp(z_step), aberrations=aberrations)

@@ -64,14 +64,28 @@ class Learnt:
     voxel_um: tuple[float, float, float] | None = None
 
 
-def prepare(problem: Problem, parameters: Learnt) -> Learnt:
+def prepare(problem: Problem, parameters: Learnt, voxel_um: tuple[float, float, float] | None) -> Learnt:
     """Find the scale of a volume from a telling part of it."""
     import torch
 
     from microdeconv.learnt.physics import scale_of
 
     with torch.inference_mode():
-        return replace(parameters, scale=scale_of(problem))
+        return replace(parameters, scale=scale_of(problem), voxel_um=voxel_um)
+
+
+def check(parameters: Learnt) -> None:
+    """Load the network that was named, if one was: what is wrong with it is told before any voxel is read.
+
+    Raises
+    ------
+    MicrodeconvError
+        Of the kind that fits, see `load_model`.
+    """
+    from microdeconv.learnt.weights import load_model
+
+    if parameters.model != "auto":
+        load_model(parameters.model)
 
 
 def learnt(problem: Problem, parameters: Learnt) -> Iterator[Iterate]:

@@ -95,8 +95,8 @@ class IRDNet(nn.Module):
             self.last = nn.Sequential(
                 nn.Conv2d(a.stages + a.scales, 12, 1), nn.PReLU(12), nn.Conv2d(12, 1, 3, padding=1)
             )
-            nn.init.zeros_(self.last[2].weight)
-            nn.init.zeros_(self.last[2].bias)
+            for parameter in self.last[2].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, scales: Sequence[Sequence[View]]) -> list[Tensor]:
         """Deconvolve a batch.
@@ -114,6 +114,7 @@ class IRDNet(nn.Module):
         found: list[Tensor] = []
         finer: list[Tensor] = []
         before: Tensor | None = None
+        stages: list[Tensor] = []
         for views in scales:
             planes, (y, x) = views[0].bank.shape[1], views[0].bank.shape[2:]
             coarse = None
@@ -125,8 +126,8 @@ class IRDNet(nn.Module):
             found += stages
         if self.architecture.concatenated:
             given = torch.cat([*finer, *(one.flatten(0, 1)[:, None] for one in stages)], 1)
-            more = self.last(given)[:, 0].unflatten(0, (-1, planes))
-            found.append(nn.functional.relu(before + more))
+            more = self.last(given)[:, 0].reshape(stages[-1].shape)
+            found.append(nn.functional.relu(stages[-1] + more))
         return found
 
     def _stages(self, views: Sequence[View], planes: int, coarse: Tensor | None) -> list[Tensor]:
@@ -138,7 +139,7 @@ class IRDNet(nn.Module):
         for stage in range(self.architecture.stages):
             steps = [data_step(view, one, s[stage]) for view, one, s in zip(views, x, strengths, strict=True)]
             given = torch.stack(steps)
-            known = given[:, :1] if coarse is None else coarse.unflatten(0, (-1, planes)).transpose(1, 2)
+            known = given[:, :1] if coarse is None else coarse.reshape(-1, 1, *x.shape[1:])
             given = torch.cat([given, known], 1)
             network = self.refine[0 if self.architecture.shared else stage]
             x = nn.functional.relu(x + self._passed(1, network, given, planes))
@@ -163,7 +164,8 @@ class IRDNet(nn.Module):
         y, x = flat.shape[2:]
         filled = nn.functional.pad(flat, (0, -x % GRID, 0, -y % GRID), mode="replicate")
         out = network(filled.contiguous(memory_format=torch.channels_last), planes)
-        return out[:, 0, :y, :x].unflatten(0, (-1, planes))
+        cut: Tensor = out[:, 0, :y, :x]
+        return cut.reshape(-1, planes, y, x)
 
 
 def views_of(

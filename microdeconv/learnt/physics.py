@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -206,6 +206,9 @@ class _Wiener(torch.autograd.Function):
         return back, (bend * gradients[0]).sum().reshape(strength.shape), None
 
 
+_forward, _adjoint, _wiener = (cast("Any", one).apply for one in (_Forward, _Adjoint, _Wiener))
+
+
 def data_step(view: View, x: Tensor, strength: Tensor) -> Tensor:
     """Compare an object with the counts in the ways that the next stage is given.
 
@@ -226,12 +229,12 @@ def data_step(view: View, x: Tensor, strength: Tensor) -> Tensor:
     problem, blur = view.problem, view.problem.blur
     whole = view.start.clone()
     blur.crop(whole).copy_(x)
-    predicted = (_Forward.apply(whole, blur) + problem.background / view.scale).clamp_min(problem.dark / view.scale)
+    predicted = (_forward(whole, blur) + problem.background / view.scale).clamp_min(problem.dark / view.scale)
     image = problem.image / view.scale
-    ratio = _Adjoint.apply(image / predicted, blur) * blur.inverse_normalisation()
+    ratio = _adjoint(image / predicted, blur) * blur.inverse_normalisation()
     residual = image - predicted
-    linear = blur.crop(_Wiener.apply(residual, strength, blur))
+    linear = blur.crop(_wiener(residual, strength, blur))
     whitened = residual * math.sqrt(view.scale) / predicted.sqrt()
-    back = blur.crop(_Adjoint.apply(whitened, blur))
+    back = blur.crop(_adjoint(whitened, blur))
     stepped = x * blur.crop(ratio).clamp_max(MOST)
     return torch.stack([x, stepped, linear, back, view.bank[2], view.bank[-1]])

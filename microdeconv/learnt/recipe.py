@@ -91,7 +91,8 @@ def recipe_of(table: dict[str, Any], start: Recipe) -> Recipe:
     """
     architecture = _changed(start.architecture, table.get("architecture", {}), "architecture.")
     rest = {key: value for key, value in table.items() if key != "architecture"}
-    return replace(_changed(start, rest, ""), architecture=architecture)
+    changed: Recipe = replace(_changed(start, rest, ""), architecture=architecture)
+    return changed
 
 
 def _changed(start: Any, table: Any, where: str) -> Any:

@@ -57,7 +57,7 @@ class Sample:
 
     def flipped(self, rng: Generator) -> Sample:
         """The sample turned and mirrored in the plane, its PSF with it."""
-        flips, swap = [axis for axis in (1, 2) if rng.random() < 0.5], rng.random() < 0.5
+        flips, swap = tuple(axis for axis in (1, 2) if rng.random() < 0.5), rng.random() < 0.5
 
         def turned(volume: NDArray[np.float32]) -> NDArray[np.float32]:
             volume = np.flip(volume, flips)
@@ -114,7 +114,7 @@ def make_sample(
     rough
         Whether hot pixels and slightly wrong gains and backgrounds occur, as they do.
     """
-    lens = training_lens(rng, shape[0]) if lenses == "seen" else unseen_lens(rng, shape[0])
+    lens = training_lens(rng, shape[0]) if lenses == "seen" else unseen_lens(rng)
     return taken(rng, shape, _kinds(structures, rng), lens, photons, rough=rough)
 
 

@@ -14,7 +14,7 @@ Shape = tuple[int, int, int]
 
 
 def draw(kinds: tuple[str, ...], shape: Shape, rng: Generator) -> Volume:
-    """Draw the sum of several kinds of structure, each as bright as one to five times the others, its peak about one."""
+    """Draw the sum of several kinds of structure, one up to five times as bright as another, peaks about one."""
     total = np.zeros(shape, np.float32)
     for kind in kinds:
         drawn = ALL[kind](shape, rng)
@@ -91,7 +91,7 @@ def network(shape: Shape, rng: Generator) -> Volume:
     volume = np.exp(-0.5 * ((field - rng.uniform(-0.5, 0.5)) / width) ** 2)
     if rng.random() < 0.5:  # where two such sheets meet, or only some of it
         volume *= np.clip(smooth_noise(shape, rng.uniform(8, 25), rng), 0, None)
-    return volume.astype(np.float32)
+    return np.asarray(volume, np.float32)
 
 
 def texture(shape: Shape, rng: Generator) -> Volume:
@@ -115,7 +115,8 @@ def leaves(shape: Shape, rng: Generator) -> Volume:
 
 def haze(shape: Shape, rng: Generator) -> Volume:
     """Smooth light everywhere."""
-    return np.clip(smooth_noise(shape, rng.uniform(20, 60), rng) + rng.uniform(0, 2), 0, None)
+    lit = smooth_noise(shape, rng.uniform(20, 60), rng) + np.float32(rng.uniform(0, 2))
+    return np.asarray(np.clip(lit, 0, None), np.float32)
 
 
 def honeycomb(shape: Shape, rng: Generator) -> Volume:
@@ -127,7 +128,7 @@ def honeycomb(shape: Shape, rng: Generator) -> Volume:
     seeds = rng.uniform(-0.1, 1.1, (number, 3)) * shape * stretch * (shape[0] > 1, 1, 1)
     grid = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij"), -1)
     near, _ = cKDTree(seeds).query((grid * stretch).reshape(-1, 3), k=2)
-    gap = (near[:, 1] - near[:, 0]).reshape(shape)
+    gap = np.diff(np.asarray(near), axis=1).reshape(shape)
     return np.asarray(np.exp(-0.5 * (gap / rng.uniform(1.2, 2.4)) ** 2), np.float32)
 
 
@@ -194,7 +195,7 @@ def _photograph(number: int) -> NDArray[np.float32]:
     from skimage import data
 
     picture = np.asarray(getattr(data, PHOTOGRAPHS[number])(), np.float32)
-    return picture / picture.max()
+    return np.asarray(picture / picture.max(), np.float32)
 
 
 def smooth_noise(shape: Shape, sigma: float, rng: Generator) -> Volume:

@@ -1,4 +1,4 @@
-"""Trains a network: batches drawn from their own number, so that a training goes on after a stop as if it never was one."""
+"""Trains a network: each batch is drawn from its number, so that a stopped training goes on as if it never was."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from microdeconv.learnt.recipe import Recipe
 from microdeconv.learnt.samples import Sample, training_sample
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from microdeconv.learnt.network import IRDNet
@@ -88,7 +87,7 @@ def begun(recipe: Recipe, start: IRDNet | None, device: str) -> State:
     from microdeconv.learnt.network import IRDNet
 
     torch.manual_seed(recipe.seed)
-    network = (IRDNet(recipe.architecture) if start is None else start).to(device, memory_format=torch.channels_last)
+    network = (IRDNet(recipe.architecture) if start is None else start).to(device)
     optimiser = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=1e-4)
     return State(network, {n: v.detach().clone() for n, v in network.state_dict().items()}, optimiser)
 
@@ -117,7 +116,9 @@ def seen(samples: Sequence[Sample], scales: int, device: str) -> list[list[View]
     return [list(level) for level in zip(*views, strict=True)]
 
 
-def loss_of(found: Sequence[Tensor], views: Sequence[Sequence[View]], samples: Sequence[Sample], early: float) -> Tensor:
+def loss_of(
+    found: Sequence[Tensor], views: Sequence[Sequence[View]], samples: Sequence[Sample], early: float
+) -> Tensor:
     """Absolute and squared error relative to the truth's mean and power; earlier objects count less."""
     import torch
 
@@ -155,7 +156,7 @@ def _step(state: State, recipe: Recipe, samples: list[Sample], device: str) -> f
 
 
 def validation(state: State, recipe: Recipe, device: str) -> float:
-    """Mean gain in dB of the averaged weights over the iterate that the network begins with, on samples never trained on."""
+    """Mean gain in dB of the averaged weights over the network's first iterate, on samples never trained on."""
     from microdeconv.learnt.network import IRDNet
 
     network = IRDNet(recipe.architecture).to(device)
@@ -167,7 +168,8 @@ def validation_samples(recipe: Recipe) -> list[Sample]:
     """Samples of a training that it never trains on; one in four is a volume."""
     volume = [recipe.volume_every > 0 and place % 4 == 3 for place in range(recipe.validated)]
     return [
-        _simulated(recipe, VALIDATION, place, recipe.volume if deep else recipe.plane) for place, deep in enumerate(volume)
+        _simulated(recipe, VALIDATION, place, recipe.volume if deep else recipe.plane)
+        for place, deep in enumerate(volume)
     ]
 
 

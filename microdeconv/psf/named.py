@@ -9,7 +9,8 @@ from typing import Any
 
 from microdeconv.errors import UsageError
 
-ESTIMATE = "estimate"  # the word that stands where a file could: the PSF is found in the image itself
+ESTIMATE = "estimate"  # words that stand where a file could: the PSF is found in the image itself, or
+NONE = "none"  # nobody knows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ def read_psf_file(raw: Any) -> PsfFile:
 
 
 def files_of(psf: tuple[PsfFile, ...] | None) -> tuple[PsfFile, ...]:
-    """Give the files that were named; none for the word `estimate`."""
-    return tuple(one for one in psf or () if str(one.path) != ESTIMATE)
+    """Give the files that were named; the words `estimate` and `none` are no files."""
+    return tuple(one for one in psf or () if str(one.path) not in (ESTIMATE, NONE))
 
 
 def is_estimate(psf: tuple[PsfFile, ...] | None) -> bool:
@@ -64,10 +65,25 @@ def is_estimate(psf: tuple[PsfFile, ...] | None) -> bool:
     UsageError
         When files are given as well.
     """
-    asked = psf is not None and len(files_of(psf)) < len(psf)
-    if asked and psf is not None and len(psf) > 1:
-        raise UsageError("--psf estimate beside other PSFs", "give the word alone, or files (./estimate is a file)")
-    return asked
+    return _says(psf, ESTIMATE)
+
+
+def is_none(psf: tuple[PsfFile, ...] | None) -> bool:
+    """Whether there is no PSF.
+
+    Raises
+    ------
+    UsageError
+        When files are given as well.
+    """
+    return _says(psf, NONE)
+
+
+def _says(psf: tuple[PsfFile, ...] | None, word: str) -> bool:
+    said = psf is not None and any(str(one.path) == word for one in psf)
+    if said and psf is not None and len(psf) > 1:
+        raise UsageError(f"--psf {word} beside other PSFs", f"give the word alone, or files (./{word} is a file)")
+    return said
 
 
 def _numbers(text: str) -> tuple[float, ...]:
