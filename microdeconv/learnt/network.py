@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,10 @@ from microdeconv.learnt.physics import CHANNELS, STEPPED, View, coarser, data_st
 from microdeconv.problem import Problem
 
 GRID = 4  # pixels of the coarsest level of a U-Net: y and x are filled up to multiples
+SEEN, SEEN_PLANES = 24, 5  # pixels and planes to each side that a U-Net sees, a multiple of the grid
+HALO = (SEEN_PLANES, SEEN, SEEN)
+EDGE = 256  # pixels of a block's middle, and
+BLOCK = 2_000_000  # voxels at most that pass a U-Net at once: about 100 floats each are held meanwhile
 FACTS = 3
 COARSE = len(STEPPED) - 1  # the channel of the coarser object
 
@@ -157,15 +162,38 @@ class IRDNet(nn.Module):
         return bank
 
     def _passed(self, kind: int, network: nn.Module, given: Tensor, planes: int) -> Tensor:
-        """Decorrelate, fill up to the grid, pass through a U-Net, cut to size: (n, c, z, y, x) to (n, z, y, x)."""
+        """Decorrelate, fill up to the grid, pass through a U-Net, cut to size: (n, c, z, y, x) to (n, z, y, x).
+
+        Without gradients large volumes pass block by block, each with all that its middle can see: the same values.
+        """
+        if torch.is_grad_enabled() or given[0, 0].numel() <= BLOCK:
+            return self._at_once(kind, network, given)
+        out = given.new_empty(given.shape[0], *given.shape[2:])
+        depth = max(1, BLOCK // (EDGE + 2 * SEEN) ** 2 - 2 * SEEN_PLANES) if planes > 1 else 1
+        for z, y, x in itertools.product(*map(_cores, given.shape[2:], (depth, EDGE, EDGE))):
+            read = [_around(core, n, h) for core, n, h in zip((z, y, x), given.shape[2:], HALO, strict=True)]
+            part = self._at_once(kind, network, given[(slice(None), slice(None), *read)])
+            inner = [slice(c.start - r.start, c.stop - r.start) for c, r in zip((z, y, x), read, strict=True)]
+            out[:, z, y, x] = part[(slice(None), *inner)]
+        return out
+
+    def _at_once(self, kind: int, network: nn.Module, given: Tensor) -> Tensor:
         flat = given.transpose(1, 2).flatten(0, 1)
         if len(self.decorrelations):
             flat = self.decorrelations[kind](flat)
-        y, x = flat.shape[2:]
+        planes, y, x = given.shape[2:]
         filled = nn.functional.pad(flat, (0, -x % GRID, 0, -y % GRID), mode="replicate")
         out = network(filled.contiguous(memory_format=torch.channels_last), planes)
         cut: Tensor = out[:, 0, :y, :x]
         return cut.reshape(-1, planes, y, x)
+
+
+def _cores(size: int, edge: int) -> list[slice]:
+    return [slice(start, min(start + edge, size)) for start in range(0, size, edge)]
+
+
+def _around(core: slice, size: int, halo: int) -> slice:
+    return slice(max(core.start - halo, 0), min(core.stop + halo, size))
 
 
 def views_of(
