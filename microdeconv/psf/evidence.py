@@ -59,7 +59,7 @@ class Scale(NamedTuple):
 
 FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 2.0, 0.07),)
 SCALES = (  # in 3-D right PSFs are far better than wider ones, and two judges must agree
-    Scale("", Zyx(0.75, 0.75, 0.75), 1.5, Zyx(1.33, 1.33, 1.33), -0.5, 0.0),
+    Scale("", Zyx(0.75, 0.75, 0.75), 3.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.0),
     Scale(" along z", Zyx(0.67, 1.0, 1.0), 4.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.0),
 )
 
@@ -135,8 +135,9 @@ def check_fit(psf: Psf, split: Split, like_theory: bool = False) -> Evidence:
     """Compare a PSF with wider, narrower and turned ones, and look for what it cannot explain.
 
     Each PSF foretells counts that its deconvolution did not see (`fit.foretold`). Where another one does so better, the
-    given one is wrong in that way; where none does, it is right or the image cannot tell. Where the noise is not
-    Poisson's, differences count for as much less as the best fit is worse than noise.
+    given one is wrong in that way; where none does, it is right or the image cannot tell. In 3-D it must do so with the
+    object as smooth as suits it, and with one that is only stopped early (`Trial`). Where the noise is not Poisson's,
+    differences count for as much less as the best fit is worse than noise.
 
     Parameters
     ----------
