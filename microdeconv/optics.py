@@ -151,7 +151,11 @@ def missing(optics: Optics) -> tuple[str, ...]:
 def idle(optics: Optics) -> tuple[str, ...]:
     """Give the keys of what is known but has no part in the optics of this modality."""
     modality = optics.modality or "widefield"
-    parts = {"pinhole": (optics.pinhole_au, PINHOLED), "sheet": (optics.sheet_um, ("light-sheet",))}
+    parts = {
+        "excitation": (optics.excitation_nm, (*PINHOLED, "two-photon")),
+        "pinhole": (optics.pinhole_au, PINHOLED),
+        "sheet": (optics.sheet_um, ("light-sheet",)),
+    }
     return tuple(key for key, (value, having) in parts.items() if value is not None and modality not in having)
 
 

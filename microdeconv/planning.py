@@ -18,7 +18,7 @@ from microdeconv.io.selection import Selection, pick
 from microdeconv.io.tiff import natural_name, open_stack, read_header
 from microdeconv.io.writer import container_for
 from microdeconv.machine import Machine, MachineOptions, machine_for
-from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
+from microdeconv.optics import Model, Optics, missing, nyquist_um
 from microdeconv.options import Sourced, build, for_channel, layered, options_of
 from microdeconv.problem import Method
 from microdeconv.psf.check import check_psf
@@ -28,7 +28,7 @@ from microdeconv.psf.named import files_of, is_estimate, is_none
 from microdeconv.psf.recipes import with_recipe
 from microdeconv.psf.several import load_psfs
 from microdeconv.refine import HELD
-from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_surplus
+from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_idle_optics, refuse_surplus
 from microdeconv.stack import Header, Psf, PsfSet, Stack, Zyx
 
 TOLD = ("shift", "border", "sampling")  # findings of a PSF's check that are told elsewhere
@@ -110,7 +110,7 @@ def plan(request: Request) -> Plan:
     _check_files(request, [one.path for one in files_of(values["psf"].value)], outputs, options, header_out.n_bytes)
     notes += refuse_surplus(values, header.size("C"))
     settled = [_optics_of(header, number, request) for number in channels]
-    _refuse_idle_optics([(optics, sources) for optics, sources, _ in settled])
+    refuse_idle_optics([(optics, sources) for optics, sources, _ in settled])
     _refuse_idle_depths(values, [optics for optics, _, _ in settled], header)
     planned = []
     for number, (optics, sources, said) in zip(channels, settled, strict=True):
@@ -242,14 +242,6 @@ def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, d
             said, own_words = (f"{v:g}" if isinstance(v, float) else v for v in (used.value, told))
             notes.append(f"--{one.flag} {said} ({used.source}), where the file says {own_words}")
     return build(Optics, found), found, notes
-
-
-def _refuse_idle_optics(settled: list[tuple[Optics, dict[str, Sourced]]]) -> None:
-    """Refuse a pinhole or a sheet that was typed where no channel's modality has one."""
-    for key in idle(settled[0][0]):
-        if settled[0][1][key].source == LINE and all(key in idle(optics) for optics, _ in settled):
-            modality = settled[0][0].modality or "widefield"
-            raise UsageError(f"--{key} does not apply to {modality} microscopes", "leave it out, or give --modality")
 
 
 def _refuse_idle_depths(values: Mapping[str, Sourced], settled: list[Optics], header: Header) -> None:

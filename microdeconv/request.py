@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from microdeconv.errors import UsageError
 from microdeconv.io.selection import Selection
 from microdeconv.machine import MachineOptions
 from microdeconv.methods import METHODS, method_named
-from microdeconv.optics import DepthOptions, Model, Optics
+from microdeconv.optics import DepthOptions, Model, Optics, idle
 from microdeconv.options import Option, Repeated, Sourced, build, layered, option, options_of
 from microdeconv.problem import Method
 from microdeconv.psf.named import PsfFile, files_of, is_estimate, is_none, read_psf_file
@@ -170,6 +170,26 @@ def refuse_idle(values: Mapping[str, Sourced], method: Method, *, raw_psf: bool)
     for key, (one, what) in why.items():
         if key in values and values[key].source in TYPED:
             raise UsageError(f"{_said(one, values[key])} does not apply to {what}", "leave it out")
+
+
+def refuse_idle_optics(channels: Sequence[tuple[Optics, Mapping[str, Sourced]]]) -> None:
+    """Refuse an excitation, a pinhole or a sheet that was typed where no channel's modality has a use for it.
+
+    Parameters
+    ----------
+    channels
+        The optics of each, and where their values came from, by key.
+
+    Raises
+    ------
+    UsageError
+        Naming the first of them.
+    """
+    first, sources = channels[0]
+    for key in idle(first):
+        if sources[key].source in TYPED and all(key in idle(optics) for optics, _ in channels):
+            modality = first.modality or "widefield"
+            raise UsageError(f"--{key} does not apply to {modality} microscopes", "leave it out, or give --modality")
 
 
 def refuse_surplus(values: Mapping[str, Sourced], channels: int) -> list[str]:

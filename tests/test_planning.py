@@ -74,6 +74,7 @@ def test_two_requests_with_one_output_are_refused(folder):
      ({**OPTICS, "psf_centre": "none"}, "--psf-centre does not apply to a PSF that is computed"),
      ({**OPTICS, "psf_background": "keep"}, "--psf-background does not apply"),
      ({**OPTICS, "pinhole": 1}, "--pinhole does not apply to widefield"),
+     ({**OPTICS, "excitation": 488}, "--excitation does not apply to widefield"),
      ({**OPTICS, "sheet": 3, "modality": "confocal"}, "--sheet does not apply to confocal"),
      ({"method": "identity", "psf": "psf.tif"}, "--psf does not apply to --method identity"),
      ({"method": "identity", "na": 1.2}, "--na does not apply to --method identity"),

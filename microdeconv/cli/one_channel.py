@@ -12,14 +12,18 @@ from microdeconv.errors import DataError, UsageError
 from microdeconv.io.selection import Selection, pick
 from microdeconv.machine import Machine, MachineOptions
 from microdeconv.optics import Optics
-from microdeconv.options import Sourced, build, for_channel, layered, options_of
+from microdeconv.options import Option, Sourced, build, for_channel, layered, options_of
 from microdeconv.psf.recipes import with_recipe
+from microdeconv.request import refuse_idle_optics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from microdeconv.engine import Settings
     from microdeconv.stack import Header
+
+
+UNUSED = ("psf", "memory", "tile")  # nothing is deconvolved as a whole, and PSFs have words of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,12 @@ class OneChannel:
     settings: Settings
     machine: Machine
     notes: tuple[str, ...]
+
+
+def channel_options(*more: type) -> dict[str, Option]:
+    """Give the options that `read_channel` reads, and those of more groups, by key."""
+    groups = (Optics, *more, Selection, CameraOptions, MachineOptions)
+    return {one.key: one for group in groups for one in options_of(group) if one.key not in UNUSED}
 
 
 def read_channel(path: Path, values: Mapping[str, Sourced], above: Any) -> OneChannel:
@@ -66,6 +76,7 @@ def read_channel(path: Path, values: Mapping[str, Sourced], above: Any) -> OneCh
     from_file = {o.key: getattr(own, o.field) for o in options_of(Optics)}
     found = layered(options_of(Optics), [("the file", from_file), *with_recipe(above)])
     optics = build(Optics, {k: Sourced(for_channel(v.value, number), v.source) for k, v in found.items()})
+    refuse_idle_optics([(optics, found)])
     offset_given = values["offset"].value != "auto"
     volume, notes = check_pixels(stack.read(time, number), selection, path, offset_given=offset_given)
     if volume.min() == volume.max():

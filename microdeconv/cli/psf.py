@@ -13,10 +13,10 @@ from microdeconv.cli.terminal import Terminal
 from microdeconv.cli.words import Config, Overwrite, Picture
 from microdeconv.errors import UsageError
 from microdeconv.io.selection import Selection
-from microdeconv.optics import Model, Optics, idle, missing, nyquist_um
+from microdeconv.optics import Model, Optics, missing, nyquist_um
 from microdeconv.options import build, layered, options_of
 from microdeconv.psf.recipes import with_recipe
-from microdeconv.request import LINE
+from microdeconv.request import refuse_idle_optics
 
 COMPUTED = (Optics, Model)
 
@@ -56,9 +56,7 @@ def compute(
     lacking = [*missing(optics), *([] if voxel else ["--voxel"])]
     if lacking:
         raise UsageError("a PSF cannot be computed", f"give {' '.join(lacking)}")
-    for key in idle(optics):
-        if values[key].source == LINE:
-            raise UsageError(f"--{key} does not apply to {optics.modality or 'widefield'} microscopes", "leave it out")
+    refuse_idle_optics([(optics, values)])
 
     from microdeconv.io.atomic import check_output
     from microdeconv.io.preview import write_psf_picture

@@ -9,26 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, with_options
+from microdeconv.cli.one_channel import channel_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.cli.words import Config, LogFormat, Overwrite
 from microdeconv.errors import DataError, UsageError
-from microdeconv.io.selection import Selection
-from microdeconv.machine import MachineOptions
-from microdeconv.optics import Optics
-from microdeconv.options import Option, layered, options_of
+from microdeconv.options import Option, layered
 from microdeconv.request import PsfOptions
 
 if TYPE_CHECKING:
     from microdeconv.psf.finding import Finding
-
-GROUPS = (Optics, Selection, CameraOptions, PsfOptions, MachineOptions)
-UNUSED = ("psf", "memory", "tile")  # of these groups: nothing is deconvolved as a whole, and the PSF is an argument
-
-
-def _options() -> dict[str, Option]:
-    return {o.key: o for group in GROUPS for o in options_of(group) if o.key not in UNUSED}
 
 
 def check(
@@ -59,7 +49,7 @@ def check(
     """Say whether a PSF fits a stack: width, shift, axes, voxel size, sampling, and what the image says of it."""
     from microdeconv.io.atomic import check_output
 
-    options = _options()
+    options = channel_options(PsfOptions)
     above = layers(options.values(), given, config)
     if picture is not None:
         if picture.suffix.lower() != ".png":
@@ -125,4 +115,4 @@ def _as_json(path: Path, psf: Path, found: tuple[Finding, ...], notes: list[str]
 
 def add_to(group: typer.Typer) -> None:
     """Add the command."""
-    group.command("check")(with_options(check, _options().values()))
+    group.command("check")(with_options(check, channel_options(PsfOptions).values()))

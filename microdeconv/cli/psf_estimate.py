@@ -7,27 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, with_options
+from microdeconv.cli.one_channel import channel_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.cli.words import Config, LogFormat, Overwrite, Picture
 from microdeconv.errors import DataError, UsageError
-from microdeconv.io.selection import Selection
-from microdeconv.machine import MachineOptions
-from microdeconv.optics import Model, Optics
-from microdeconv.options import Option, build, layered, options_of
+from microdeconv.optics import Model
+from microdeconv.options import Option, build, layered
 
 if TYPE_CHECKING:
     from microdeconv.cli.one_channel import OneChannel
     from microdeconv.psf.estimate import Estimated
     from microdeconv.stack import Psf, Zyx
-
-GROUPS = (Optics, Model, Selection, CameraOptions, MachineOptions)
-UNUSED = ("memory", "tile")  # of these groups: nothing is deconvolved as a whole
-
-
-def _options() -> dict[str, Option]:
-    return {o.key: o for group in GROUPS for o in options_of(group) if o.key not in UNUSED}
 
 
 def estimate(
@@ -71,7 +62,7 @@ def estimate(
     """Estimate a PSF from the image itself; where the image cannot tell, the optics' own PSF is written, and said."""
     from microdeconv.io.atomic import check_output
 
-    options = _options()
+    options = channel_options(Model)
     above = layers(options.values(), given, config)
     if start is not None and not free:
         raise UsageError("--start serves --free only", "add --free, or leave it out")
@@ -142,4 +133,4 @@ def _write(output: Path, pictured: Path | None, psf: Psf, *, overwrite: bool) ->
 
 def add_to(group: typer.Typer) -> None:
     """Add the command."""
-    group.command("estimate")(with_options(estimate, _options().values()))
+    group.command("estimate")(with_options(estimate, channel_options(Model).values()))

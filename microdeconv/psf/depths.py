@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
@@ -14,7 +15,7 @@ from microdeconv.optics import Optics
 from microdeconv.psf.compute import auto_shape, compute_psf
 from microdeconv.stack import Psf, PsfSet, Zyx
 
-UNLIKE = 0.01  # one less the correlation of two neighbours, times their share of the stack: worth a PSF between them
+UNLIKE = 0.02  # one less the correlation of two neighbours, in the mean: worth more PSFs between them
 MOST = 8  # depths that are chosen
 SAME_INDEX = 1e-4
 SEEN = (31, 41, 41)  # voxels about the focus in which PSFs are compared
@@ -45,9 +46,9 @@ def compute_psfs(
     field
         Sizes (z, y, x) of the stack.
     depths
-        "auto": the ends of the stack, and the depth half-way between neighbours as long as their decorrelation times
-        their share of the stack is more than 0.01, eight at most; the middle plane's alone when the ends are alike. A
-        number: as many, evenly spread, or the middle plane's.
+        "auto": evenly spread over the stack, as few as make neighbours' decorrelation (one less their correlation)
+        0.02 in the mean, eight at most; the middle plane's alone when the ends are that alike. A number: as many,
+        evenly spread, or the middle plane's.
         "off": that of `depth_um` for the whole stack.
 
     Returns
@@ -72,9 +73,8 @@ def compute_psfs(
         return replace(optics, depth_um=(optics.depth_um or 0.0) + plane * voxel_um.z)
 
     if depths == "auto":
-        planes = _chosen(last, lambda plane: _core(compute_psf(at(plane), voxel_um, SEEN, model)))
-    else:
-        planes = [last / 2] if depths == 1 else [float(p) for p in np.linspace(0, last, depths)]
+        depths = _enough(last, lambda plane: _core(compute_psf(at(plane), voxel_um, SEEN, model)))
+    planes = _spread(last, depths)
     shape = auto_shape(at(last), voxel_um, field)
     parts = tuple(compute_psf(at(plane), voxel_um, shape, model) for plane in planes)
     told = ", ".join(f"{at(plane).depth_um:.4g}" for plane in planes)
@@ -90,15 +90,19 @@ def _core(psf: Psf) -> NDArray[np.float64]:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
-def _chosen(last: int, core_at: Callable[[float], NDArray[np.float64]]) -> list[float]:
-    """Halve the interval that has most to gain: long, between unlike PSFs; near the coverslip they change in a µm."""
-    cores = {0.0: core_at(0.0), float(last): core_at(float(last))}
-    while len(cores) < MOST:
-        planes = sorted(cores)
-        gains = [(1 - float(cores[a] @ cores[b])) * (b - a) / last for a, b in pairwise(planes)]
-        best = int(np.argmax(gains))
-        if gains[best] < UNLIKE:
-            return planes if len(planes) > 2 else [last / 2]
-        middle = (planes[best] + planes[best + 1]) / 2
-        cores[middle] = core_at(middle)
-    return sorted(cores)
+def _spread(last: int, number: int) -> list[float]:
+    """Planes evenly spread from the first to the last, or the middle one.
+
+    Denser where PSFs change faster, below the coverslip, is worse: unlike neighbours hurt most where most planes are.
+    """
+    return [last / 2] if number == 1 else [float(plane) for plane in np.linspace(0, last, number)]
+
+
+def _enough(last: int, core_at: Callable[[float], NDArray[np.float64]]) -> int:
+    """The least number of evenly spread planes whose neighbours are alike."""
+    known = cache(core_at)
+    for number in range(2, MOST + 1):
+        unlike = [1 - float(known(a) @ known(b)) for a, b in pairwise(_spread(last, number))]
+        if np.mean(unlike) <= UNLIKE:
+            return number if number > 2 else 1
+    return MOST

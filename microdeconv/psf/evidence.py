@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from microdeconv.psf.finding import Finding
-from microdeconv.psf.fit import Fit, Split, better, folds, foretold, gain, scaled, turned
+from microdeconv.psf.fit import Fit, Split, better, folds, foretold, gain, held_out_deviance, scaled, turned
 from microdeconv.psf.widths import lopsided
 from microdeconv.stack import Psf, Zyx
 
@@ -27,6 +28,9 @@ EXCESS = 2.0  # power beyond the OTF over the noise's
 ROUND = 0.92  # FWHM over FWHM in the plane
 MODES = 200  # frequencies, at least, to tell that by
 SMOOTH = 2.0  # voxels: the residual map is averaged over a Gaussian of this standard deviation
+
+
+Judge = Callable[[Split, Psf], Fit]
 
 
 class Scale(NamedTuple):
@@ -54,9 +58,9 @@ class Scale(NamedTuple):
 
 
 FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 2.0, 0.07),)
-SCALES = (  # in 3-D right PSFs are far better than wider ones, and smooth objects speak for narrower ones, up to 13.2
-    Scale("", Zyx(0.75, 0.75, 0.75), 14.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.12),
-    Scale(" along z", Zyx(0.67, 1.0, 1.0), 6.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.12),
+SCALES = (  # in 3-D right PSFs are far better than wider ones, and two judges must agree
+    Scale("", Zyx(0.75, 0.75, 0.75), 3.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.0),
+    Scale(" along z", Zyx(0.67, 1.0, 1.0), 4.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.0),
 )
 
 
@@ -70,7 +74,7 @@ class Rival(NamedTuple):
     told
         What it is.
     better
-        Standard errors by which it foretells the counts better.
+        Standard errors by which it foretells the counts better, by the judge who says less.
     enough
         How many it must be, to be believed.
     """
@@ -79,6 +83,45 @@ class Rival(NamedTuple):
     told: str
     better: float
     enough: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A PSF's fits, beside which those of others are laid.
+
+    Attributes
+    ----------
+    ways
+        Of sharing out the counts.
+    judges
+        Each fits a PSF to one way.
+    own
+        The PSF's fits by each judge, for each way.
+    """
+
+    ways: list[Split]
+    judges: tuple[Judge, ...]
+    own: list[list[Fit]]
+
+    @classmethod
+    def of(cls, psf: Psf, split: Split) -> Trial:
+        """Fit a PSF.
+
+        In a single plane counts are shared out in several ways. In 3-D, where much light comes from beyond the field,
+        smooth objects speak for narrow PSFs with total variation and for wide ones without: there both judge.
+        """
+        flat = psf.pixels.shape[0] == 1
+        ways = folds(split, FOLDS if flat else 1)
+        judges: tuple[Judge, ...] = (foretold,) if flat else (foretold, held_out_deviance)
+        return cls(ways, judges, [[judge(way, psf) for way in ways] for judge in judges])
+
+    def rival(self, psf: Psf) -> list[list[Fit]]:
+        """Fit another PSF likewise."""
+        return [[judge(way, psf) for way in self.ways] for judge in self.judges]
+
+    def better(self, fits: list[list[Fit]]) -> list[float]:
+        """Standard errors by which other fits are better, by each judge."""
+        return [better(self.ways, own, other) for own, other in zip(self.own, fits, strict=True)]
 
 
 class Evidence(NamedTuple):
@@ -92,8 +135,9 @@ def check_fit(psf: Psf, split: Split, like_theory: bool = False) -> Evidence:
     """Compare a PSF with wider, narrower and turned ones, and look for what it cannot explain.
 
     Each PSF foretells counts that its deconvolution did not see (`fit.foretold`). Where another one does so better, the
-    given one is wrong in that way; where none does, it is right or the image cannot tell. Where the noise is not
-    Poisson's, differences count for as much less as the best fit is worse than noise.
+    given one is wrong in that way; where none does, it is right or the image cannot tell. In 3-D it must do so with the
+    object as smooth as suits it, and with one that is only stopped early (`Trial`). Where the noise is not Poisson's,
+    differences count for as much less as the best fit is worse than noise.
 
     Parameters
     ----------
@@ -104,29 +148,27 @@ def check_fit(psf: Psf, split: Split, like_theory: bool = False) -> Evidence:
     like_theory
         Whether the PSF is as wide as its optics say: then the image must speak clearly against it.
     """
-    flat = psf.pixels.shape[0] == 1
-    ways = folds(split, FOLDS if flat else 1)
-    own = [foretold(way, psf) for way in ways]
-    rivals = []
+    trial = Trial.of(psf, split)
+    rivals, most = [], []
     for axes, other in turned(psf) if _is_oval(psf) else ():
-        fits = [foretold(way, other) for way in ways]
-        rivals.append(Rival("turned, its axes swapped", f"one with {axes} swapped", better(ways, own, fits), TURNED))
-    cleared = bool(rivals) and max(rival.better for rival in rivals) < -CLEAR
-    for scale in FLAT if flat else SCALES:
-        rivals += _scaled_rivals(psf, ways, own, scale)
-    findings = (_fit(rivals, LIKE_THEORY if like_theory else 0.0), _residual(split, own[0]), _beyond(psf, split))
-    return Evidence(findings, cleared)
+        told = trial.better(trial.rival(other))
+        most.append(max(told))
+        rivals.append(Rival("turned, its axes swapped", f"one with {axes} swapped", min(told), TURNED))
+    cleared = bool(most) and max(most) < -CLEAR
+    for scale in FLAT if psf.pixels.shape[0] == 1 else SCALES:
+        rivals += _scaled_rivals(psf, trial, scale)
+    doubt = LIKE_THEORY if like_theory else 0.0
+    return Evidence((_fit(rivals, doubt), _residual(split, trial.own[0][0]), _beyond(psf, split)), cleared)
 
 
-def _scaled_rivals(psf: Psf, ways: list[Split], own: list[Fit], scale: Scale) -> Iterator[Rival]:
+def _scaled_rivals(psf: Psf, trial: Trial, scale: Scale) -> Iterator[Rival]:
     """A narrower and a wider PSF; the narrower is not believed if it gains too little beside what the wider loses."""
     told = f"one {{:g}} times as wide{scale.along}"
-    less, more = (
-        [foretold(way, other) for way in ways] for other in (scaled(psf, scale.narrower), scaled(psf, scale.wider))
-    )
-    enough = scale.if_narrower if gain(own, less) > -scale.lean * gain(own, more) else math.inf
-    yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), better(ways, own, less), enough)
-    yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), better(ways, own, more), scale.if_wider)
+    less, more = (trial.rival(scaled(psf, factors)) for factors in (scale.narrower, scale.wider))
+    first = trial.own[0]
+    enough = scale.if_narrower if gain(first, less[0]) > -scale.lean * gain(first, more[0]) else math.inf
+    yield Rival(f"too wide{scale.along}", told.format(scale.narrower.z), min(trial.better(less)), enough)
+    yield Rival(f"too narrow{scale.along}", told.format(scale.wider.z), min(trial.better(more)), scale.if_wider)
 
 
 def _is_oval(psf: Psf) -> bool:

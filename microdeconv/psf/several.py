@@ -148,6 +148,8 @@ def arranged(
         if outside:
             reach = f"{first:g} to {last:g} {word}"
             notes.append(f"{NAMES[axis]} {', '.join(outside)} {word} lies outside the stack, {reach}")
+    if [len(along.get(axis, ())) for axis in (1, 2)] == [2, 2]:
+        notes.append("2 x 2 places can be worse than one where aberrations are symmetric about the middle: give 3 x 3")
     order = {place: psf for psf, place in placed}
     parts = tuple(order[place] for place in product(*along.values()))
     told = "; ".join(f"{NAMES[a]} {', '.join(f'{p:g}' for p in ps)}" for a, ps in along.items() if len(ps) > 1)

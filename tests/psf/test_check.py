@@ -8,6 +8,7 @@ import pytest
 from microdeconv.optics import Optics
 from microdeconv.psf.check import check_psf
 from microdeconv.psf.compute import compute_psf
+from microdeconv.psf.evidence import Trial
 from microdeconv.psf.file import ready
 from microdeconv.psf.fit import KEPT_TO_CHECK, better, folds, foretold, scaled, split_counts, turned
 from microdeconv.psf.widths import fwhm
@@ -110,6 +111,17 @@ def test_the_right_width_foretells_best(split, factor):
     right, wrong = [foretold(split, psf)], [foretold(split, scaled(psf, Zyx(1, factor, factor)))]
     assert better([split], wrong, right) > 0
     assert better([split], right, right) == 0
+
+
+def test_a_right_psf_of_a_smooth_volume_needs_two_judges():
+    """Of textured ellipsoids, most of whose light comes from other planes, total variation alone wants a narrow PSF."""
+    psf = compute_psf(replace(OPTICS, modality="confocal"), Zyx(0.1, 0.06, 0.06), (25, 31, 31))
+    scene = simulate("nuclei", FIELD, psf.pixels, Exposure(200, 20, 100), 13)
+    split = split_counts(scene.counts.astype(np.float32) - 100, 20, share=KEPT_TO_CHECK)
+    trial = Trial.of(psf, split)
+    smooth, stopped = trial.better(trial.rival(scaled(psf, Zyx(0.75, 0.75, 0.75))))
+    assert stopped < 0 < smooth
+    assert trial.better(trial.own) == [0, 0]
 
 
 def test_no_count_judges_twice(split):

@@ -33,15 +33,19 @@ def test_a_slight_mismatch_needs_one_in_the_middle():
     assert "at a depth of 5 µm, the middle of the stack" in found.source
 
 
-def test_a_mismatch_needs_several_more_of_them_near_the_coverslip():
+def test_a_mismatch_needs_several_evenly_spread():
     found = compute_psfs(replace(OIL, depth_um=None), VOXEL, FIELD)
     assert isinstance(found, PsfSet)
-    places = found.places[0]
-    assert 3 <= len(places) <= 8
-    assert (places[0], places[-1]) == (0, 25)
-    gaps = np.diff(places)
-    assert gaps[0] < gaps[-1]
-    assert "PSFs at depths of 0, " in found.source
+    np.testing.assert_allclose(found.places[0], np.linspace(0, 25, 8))
+    assert "8 PSFs at depths of 0, " in found.source
+
+
+def test_where_psfs_change_less_fewer_are_enough():
+    def number(optics):
+        return len(compute_psfs(optics, VOXEL, FIELD).parts)
+
+    below_the_coverslip, deeper = number(replace(OIL, depth_um=0.0)), number(replace(OIL, depth_um=6.0))
+    assert 2 < deeper < below_the_coverslip <= 8
 
 
 def test_a_number_is_spread_evenly_from_the_first_plane():

@@ -50,6 +50,16 @@ def test_a_grid_in_any_order():
     assert not any(note.startswith("x") for note in found.notes)
 
 
+def test_two_by_two_places_are_told_to_be_few():
+    def told(*counts):
+        places = [(float(y), float(x)) for y in range(counts[0]) for x in range(counts[1])]
+        return any("give 3 x 3" in note for note in arranged([(psf(), place) for place in places], FIELD).notes)
+
+    assert told(2, 2)
+    assert not told(3, 3)
+    assert not told(1, 2)
+
+
 def test_depths_count_from_the_coverslip():
     pairs = [(psf(1.0), (5.0,)), (psf(1.4), (14.5,))]
     assert arranged(pairs, FIELD, VOXEL, depth_um=5.0).places[0] == (0.0, 19.0)
