@@ -1,0 +1,81 @@
+"""Known answers of the guard: whom unused counts believe, and what it measures."""
+
+import numpy as np
+import pytest
+
+from microdeconv.learnt.guard import chi_square, flux_ratio, outside_support, trust_map
+from microdeconv.simulate import gaussian_psf
+from microdeconv.stack import Psf
+
+SHAPE = (1, 96, 96)
+
+
+@pytest.fixture(name="models")
+def _models():
+    rng = np.random.default_rng(0)
+    right = np.float32(5) + 40 * np.float32(rng.random(SHAPE, dtype=np.float32))
+    wrong = right * np.float32(1 + 0.3 * rng.standard_normal(SHAPE, dtype=np.float32)).clip(0.3)
+    held = rng.poisson(right).astype(np.float32)
+    return held, right, wrong
+
+
+def test_the_right_model_is_trusted(models):
+    held, right, wrong = models
+    assert trust_map(held, wrong, right).min() > 0.9
+
+
+def test_the_wrong_model_is_not(models):
+    held, right, wrong = models
+    assert trust_map(held, right, wrong).max() < 0.05
+
+
+def test_half_way_models_are_blended():
+    rng = np.random.default_rng(1)
+    right = np.full(SHAPE, 50, np.float32)
+    off = (5 * rng.standard_normal(SHAPE)).astype(np.float32)
+    held = rng.poisson(right).astype(np.float32)
+    assert trust_map(held, right - off, right + off).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_trust_is_local(models):
+    held, right, wrong = models
+    classical, network = right.copy(), wrong.copy()
+    classical[:, :, 48:], network[:, :, 48:] = wrong[:, :, 48:], right[:, :, 48:]
+    trust = trust_map(held, classical, network)
+    assert trust[:, :, :20].mean() < 0.15
+    assert trust[:, :, -20:].mean() > 0.7
+
+
+def test_where_counts_cannot_tell_the_classical_result_stays():
+    rng = np.random.default_rng(2)
+    dim = np.full(SHAPE, 0.01, np.float32)
+    trust = trust_map(rng.poisson(dim).astype(np.float32), dim, dim * np.float32(1.02))
+    assert trust.max() == 0
+
+
+def test_equal_results_need_no_trust():
+    same = np.ones(SHAPE, np.float32)
+    assert trust_map(same, same, same).max() == 0
+
+
+def test_chi_square_of_poisson_counts_is_one(models):
+    held, right, wrong = models
+    assert chi_square(held, right) == pytest.approx(1, abs=0.05)
+    assert chi_square(held, wrong) > 1.5
+
+
+def test_light_that_the_network_adds_is_seen():
+    classical = np.full(SHAPE, 10, np.float32)
+    light = float(classical.sum())
+    assert flux_ratio(classical, classical * np.float32(1.01), light) == (pytest.approx(1.01), True)
+    assert flux_ratio(classical, classical * np.float32(1.1), light) == (pytest.approx(1.1), False)
+
+
+def test_what_the_otf_cannot_pass_lies_outside():
+    psf = Psf(gaussian_psf((0, 2, 2)), None, None, "")
+    y, x = np.mgrid[:96, :96]
+    coarse = np.sin(2 * np.pi * x / 24).astype(np.float32)[None]
+    fine = np.where((x + y) % 2, 1, -1).astype(np.float32)[None]
+    assert outside_support(coarse, psf) < 0.01
+    assert outside_support(fine, psf) > 0.99
+    assert outside_support(np.zeros(SHAPE, np.float32), psf) == 0

@@ -1,0 +1,142 @@
+"""The network's parts and the whole: known answers before any training, and the same values however it is cut."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import problem_of
+
+from microdeconv.learnt import network as networks
+from microdeconv.learnt.layers import Axial, Decorrelation, UNet, Unit
+from microdeconv.learnt.network import Architecture, IRDNet, views_of
+from microdeconv.learnt.physics import scale_of
+from microdeconv.simulate import Exposure, gaussian_psf, simulate
+from microdeconv.stack import Psf
+
+SMALL = Architecture(widths=(4, 6, 8))
+
+
+def views(shape, scales=1, seed=1, voxel_um=None):
+    psf = Psf(gaussian_psf((0 if shape[0] == 1 else 1, 1.5, 1.5)), None, None, "")
+    scene = simulate("mixed", shape, psf.pixels, Exposure(200, 20, 0, read_noise=0), seed)
+    problem = problem_of(scene.counts.astype(np.float32), psf, 20.0)
+    return views_of(problem, scale_of(problem), scales, voxel_um)
+
+
+def shaken(network, seed=0):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return network.eval()
+
+
+def test_decorrelated_channels_are_decorrelated():
+    torch.manual_seed(0)
+    mixing = torch.randn(5, 5)
+    x = torch.einsum("ij,njyx->niyx", mixing, torch.randn(4, 5, 30, 30)) + 3
+    layer = Decorrelation(5).train()
+    out = layer(x).transpose(0, 1).flatten(1)
+    assert out.mean(1).abs().max() < 1e-3
+    torch.testing.assert_close(torch.cov(out), torch.eye(5), rtol=0, atol=0.05)
+
+
+def test_decorrelation_with_neighbours_sharpens():
+    torch.manual_seed(0)
+    x = torch.nn.functional.avg_pool2d(torch.randn(4, 2, 62, 62), 3, stride=1)
+    layer = Decorrelation(2, pixels=True).train()
+    out = layer(x)
+    assert out.shape == x.shape
+    neighbours = float((out[..., 1:] * out[..., :-1]).mean() / out.square().mean())
+    assert abs(neighbours) < 0.2 < float((x[..., 1:] * x[..., :-1]).mean() / x.square().mean())
+
+
+def test_units_and_axial_mixing_begin_as_the_identity():
+    x = torch.randn(6, 4, 8, 8)
+    torch.testing.assert_close(Unit(4)(x), x)
+    torch.testing.assert_close(Axial(4)(x, 3), x)
+
+
+def test_axial_mixing_sees_one_plane_to_each_side():
+    layer = shaken(Axial(3))
+    x = torch.zeros(5, 3, 4, 4)
+    x[2] = 1
+    changed = (layer(x, 5) != 0).flatten(1).any(1)
+    assert changed.tolist() == [False, True, True, True, False]
+    torch.testing.assert_close(layer(x, 1), x)
+
+
+def test_unpooling_puts_a_spot_where_it_was():
+    x = torch.zeros(1, 2, 16, 16)
+    x[:, :, 5, 11] = 1
+    pooled, place = torch.nn.functional.max_pool2d(x, 2, return_indices=True)
+    torch.testing.assert_close(UNet(2, (2, 2, 2))._up(pooled, place), x)
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(1, 33, 30), (5, 18, 22)])
+def test_before_any_training_it_gives_the_iterate_that_it_begins_with(shape, scales):
+    seen = views(shape, scales)
+    with torch.no_grad():
+        found = IRDNet(replace(SMALL, scales=scales)).eval()([[one] for one in seen])
+    torch.testing.assert_close(found[-1][0], seen[-1].begun)
+    assert len(found) == scales * (1 + SMALL.stages) + 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"unit": "plain"},
+        {"transposed": False},
+        {"switches": False},
+        {"decorrelate": "off"},
+        {"decorrelate": "pixels"},
+        {"concatenated": False},
+        {"bank": "one"},
+        {"shared": False},
+        {"stages": 0},
+        {"voxel": True},
+    ],
+    ids=str,
+)
+def test_every_switch_changes_the_network_and_works(changes):
+    seen = views((4, 20, 20))
+    usual, other = IRDNet(SMALL), IRDNet(replace(SMALL, **changes))
+    with torch.no_grad():
+        found = shaken(other)([seen])[-1]
+    assert found.shape == (1, 4, 20, 20)
+    assert torch.isfinite(found).all()
+    names = {n: tuple(p.shape) for n, p in usual.state_dict().items()}
+    differs = names != {n: tuple(p.shape) for n, p in other.state_dict().items()}
+    kinds = [type(m) for m in usual.modules()] != [type(m) for m in other.modules()]
+    with torch.no_grad():
+        values = not torch.equal(found, shaken(usual)([seen])[-1])
+    assert differs or kinds or values
+
+
+@pytest.mark.parametrize("shape", [(1, 90, 75), (14, 60, 50)])
+def test_block_by_block_gives_the_same(shape, monkeypatch):
+    seen = [[view] for view in views(shape)]
+    network = shaken(IRDNet(SMALL))
+    with torch.inference_mode():
+        whole = network(seen)[-1]
+        monkeypatch.setattr(networks, "EDGE", 16)
+        monkeypatch.setattr(networks, "BLOCK", 3000)
+        parts = network(seen)[-1]
+    assert float((whole - parts).abs().max()) < 1e-5 * float(whole.max())
+
+
+def test_a_batch_gives_what_its_members_give():
+    network = shaken(IRDNet(SMALL))
+    one, other = views((1, 32, 32), seed=1), views((1, 32, 32), seed=2)
+    with torch.inference_mode():
+        both = network([[*one, *other]])[-1]
+        torch.testing.assert_close(both[1], network([other])[-1][0], rtol=1e-4, atol=1e-5)
+
+
+def test_told_the_voxel_size_it_answers_otherwise():
+    network = shaken(IRDNet(replace(SMALL, voxel=True)))
+    with torch.inference_mode():
+        small, large = (network([views((1, 32, 32), voxel_um=(1, v, v))])[-1] for v in (0.05, 0.3))
+    assert float((small - large).abs().max()) > 1e-3
