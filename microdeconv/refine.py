@@ -48,47 +48,48 @@ def deconvolve(
     ----------
     J. Batson, L. Royer, ICML 2019, for judging by independent noise.
     """
-    image, notes = deconvolve_volume(volume, psf, method, settings, machine, cut, listen)
     companion = method.companion
-    if companion is None:
-        return Refined(image, notes, {})
-    if psf is DELTA:
-        return Refined(image, (*notes, NO_PSF), {"trust": "none possible"})
+    if companion is None or psf is DELTA:
+        image, notes = deconvolve_volume(volume, psf, method, settings, machine, cut, listen)
+        guess = ((NO_PSF,), {"trust": "none possible"}) if companion else ((), {})
+        return Refined(image, (*notes, *guess[0]), guess[1])
     trust = settings.parameters.trust
-    plain = replace(settings, parameters=companion.parameters())
     predicted = np.empty(volume.shape, np.float32)
-    classical, more = deconvolve_volume(volume, psf, companion, plain, machine, cut, listen, predicted)
+    plain = replace(settings, parameters=companion.parameters())
+    classical, notes = deconvolve_volume(volume, psf, companion, plain, machine, cut, listen, predicted)
     eye = settings.camera
     light = np.clip((volume.astype(np.float32) - np.float32(eye.offset)) / np.float32(eye.gain), 0, None)
-    found = chi_square(light, predicted)
+    verdict = Verdict(chi_square=chi_square(light, predicted))
     del predicted
+    reason = _unfit(verdict.chi_square, settings)
+    if reason and trust == "auto":
+        return Refined(classical, (*notes, f"{reason}: the classical result is kept"), verdict.told())
+    image, more = deconvolve_volume(volume, psf, method, settings, machine, cut, listen)
     flux, steady = flux_ratio(classical, image, float(light.sum(dtype=np.float64)) * eye.gain**2)
-    outside = outside_support(image - classical, psf)
-    warned = _warnings(found, steady, flux, settings)
+    verdict = replace(verdict, flux=flux, outside=outside_support(image - classical, psf))
+    noted = [reason] if reason else []
     if trust == "off":
-        verdict = Verdict(1.0, found, flux, outside, (*warned, "the network's result is taken unchecked (--trust off)"))
+        verdict = replace(verdict, trust=1.0)
+        noted.append("the network's result is taken unchecked (--trust off)")
+    elif trust == "auto" and not steady:
+        noted.append(f"the network changes the light to {flux:.3g} of the classical result's: the latter is kept")
     elif trust == "auto":
-        share = 0.0 if warned else _trust(light, psf, method, settings, machine, cut, listen)
-        kept = (f"{warned[0]}: the classical result is kept",) if warned else ()
-        verdict = Verdict(share, found, flux, outside, kept)
+        verdict = replace(verdict, trust=_trust(light, psf, method, settings, machine, cut, listen))
     else:
-        verdict = Verdict(float(trust), found, flux, outside, warned)
+        verdict = replace(verdict, trust=float(trust))
     image -= classical
     image *= verdict.trust
     image += classical
-    return Refined(image, (*notes, *more, *verdict.notes), verdict.told())
+    return Refined(image, (*notes, *more, *noted), verdict.told())
 
 
-def _warnings(chi: float, steady: bool, flux: float, settings: Settings) -> tuple[str, ...]:
-    """Why nothing of the network should be taken."""
-    found = []
+def _unfit(chi: float, settings: Settings) -> str:
+    """Why nothing of the network should be taken, if so."""
     if chi > ALARM:
-        found.append(f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {ALARM:g})")
-    if not steady:
-        found.append(f"the network changes the light ({flux:.3g} of the classical result's)")
+        return f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {ALARM:g})"
     if "unsure" in settings.sources.get("gain", ""):
-        found.append("the gain is unsure, so that counts cannot judge (give --gain, or --trust)")
-    return tuple(found)
+        return "the gain is unsure, so that counts cannot judge (give --gain, or --trust)"
+    return ""
 
 
 def _trust(

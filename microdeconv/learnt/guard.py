@@ -32,32 +32,29 @@ class Verdict:
 
     Attributes
     ----------
-    trust
-        float32 (z, y, x) from 0 to 1: the share of the network's change that is taken, or one number.
     chi_square
         Mean of (y − m)² / m of the classical result's model m.
+    trust
+        float32 (z, y, x) from 0 to 1: the share of the network's change that is taken, or one number.
     flux
-        Light of the network's result over the classical one's.
+        Light of the network's result over the classical one's; none where the network was not asked.
     outside
-        Share of the change's energy outside the OTF's support, where no data can confirm it.
-    notes
-        Warnings for a person.
+        Share of the network's change outside the OTF's support, where no data can confirm it; of its energy.
     """
 
-    trust: NDArray[np.float32] | float
     chi_square: float
-    flux: float
-    outside: float
-    notes: tuple[str, ...] = ()
+    trust: NDArray[np.float32] | float = 0.0
+    flux: float | None = None
+    outside: float | None = None
 
     def told(self) -> dict[str, Any]:
         """As the record holds it."""
         low, mean, high = (float(f(self.trust)) for f in (np.min, np.mean, np.max))
-        return {
-            "trust": round(mean, 4), "trust_least": round(low, 4), "trust_most": round(high, 4),
-            "chi_square": round(self.chi_square, 4), "flux_ratio": round(self.flux, 5),
-            "change_outside_otf": round(self.outside, 4),
+        figures = {
+            "trust": mean, "trust_least": low, "trust_most": high, "chi_square": self.chi_square,
+            "flux_ratio": self.flux, "change_outside_otf": self.outside,
         }  # fmt: skip
+        return {name: round(value, 4) for name, value in figures.items() if value is not None}
 
 
 def trust_map(
