@@ -28,7 +28,7 @@ STEPS = {
 }  # fmt: skip
 FAR = tuple((size, aberration) for aberration in (-0.8, -0.25, 0.25, 0.8) for size in (-0.1, 0.2))  # looks to begin
 WIDE = tuple((size, 0.1) for size in (-0.25, -0.1, 0.05, 0.2, 0.35))  # with, in 3-D and in 2-D
-ROUGHER = 0.5  # times the smoothness that suits best: at that one, spots speak for PSFs that are too narrow
+ROUGHER = 0.25  # times the smoothness that suits best: at that one, spots speak for PSFs that are too narrow
 FOLDS = 4  # ways of sharing out the counts, for a single plane: there it is quick
 START = {"spherical": 0.3, "defocus": 0.3, "blur": 0.01}  # not zero, where their gradient is
 LOOKS = 50  # at PSFs, about
@@ -191,7 +191,7 @@ class _Search:
 
         size, aberration = found.deviations[places]
         starts = [np.array(pair) for pair in ((size, aberration), (size, -aberration), *(FAR if volume else WIDE))]
-        pair, least = lowest(cost, min(starts, key=cost), steps, bounds, (1, 0.5) if volume else (1, 0.5, 0.25))
+        pair, least = lowest(cost, min(starts, key=cost), steps, bounds, (1,) if volume else (1, 0.5, 0.25))
         if volume:
             self.fine = True
             pair, least = lowest(cost, pair, steps, bounds, (0.5, 0.25))
