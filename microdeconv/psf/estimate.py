@@ -1,4 +1,4 @@
-"""A PSF from the image itself: the optics' PSF, deformed as the image's spectrum and its unused counts say."""
+"""A PSF from the image itself: the optics' PSF, deformed as the image's unused counts and its spectrum say."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Estimated:
     psf
         The estimate, or the nominal PSF where the image cannot tell.
     deviations
-        (value, standard error) by name, of what was found; see `AberratedModel`.
+        (value, standard error) by name, of what was found; see `AberratedModel`. An error of zero is not known.
     gain
         Log-odds of the estimate over the nominal PSF, tempered.
     sure
@@ -79,10 +79,10 @@ def estimate_psf(
 ) -> Estimated:
     """Find how far the PSF of an image deviates from that of its optics.
 
-    Size, aperture, spherical aberration (defocus in 2-D) and blur come from the image's power spectrum, by gradient
-    (`SpectralEvidence`). What the power does not hold, the sign of the aberration, astigmatism and coma, is found by
-    comparing PSFs on counts that the deconvolution did not see (`held_out_deviance`), and size and spherical aberration
-    are settled by both together. The nominal PSF is kept where the estimate is not clearly likelier.
+    PSFs are compared on counts that the deconvolution did not see (`held_out_deviance`, at last `foretold`). Size and
+    spherical aberration (defocus in 2-D) stand in for one another and are searched for together, from what the image's
+    power spectrum tells (`SpectralEvidence`) and from looks all over; blur, astigmatism and coma follow, each believed
+    only if it is clearly likelier. The nominal PSF is kept where the estimate is not.
 
     Fitting object and PSF in turns runs to ever narrower PSFs; neither a marginal likelihood nor unused counts do.
 
@@ -112,9 +112,10 @@ def estimate_psf(
     found = evidence.fit(start)
     smoothness = best_smoothness(split, centred_psf(model, found.deviations)) * ROUGHER
     ways = folds(split, FOLDS if shape[0] == 1 else 1)
-    best, gain = _Search(model, evidence, ways, smoothness, listen).settled(found, _within(nominal, fitted))
+    search = _Search(model, evidence, ways, smoothness, listen)
+    best, errors, gain = search.settled(found, _within(nominal, fitted))
     whole = centred_psf(replace(model, shape=shape), best)
-    named = {n: (float(v), float(e)) for n, v, e in zip(model.terms, best, found.errors, strict=True) if v}
+    named = {n: (float(v), float(e)) for n, v, e in zip(model.terms, best, errors, strict=True) if v}
     return _told(nominal, whole, named, gain)
 
 
@@ -179,8 +180,8 @@ class _Search:
         spread = [SPREAD.get(name, RARE) for name in self.model.terms]
         return self.cost_of(centred_psf(self.model, deviations)) + float(np.square(deviations / spread).sum()) / 2
 
-    def settled(self, found: Spectral, nominal: Psf) -> tuple[NDArray[np.float64], float]:
-        """Give the deviations at the least cost, the two common ones first, and their gain over the nominal PSF."""
+    def settled(self, found: Spectral, nominal: Psf) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Give the deviations at the least cost, the common ones first, their errors, and the gain over the nominal."""
         terms, volume = self.model.terms, self.model.shape[0] > 1
         places = [0, terms.index("spherical" if volume else "defocus")]
         bounds, steps = np.array(self.model.bounds)[places], np.array([STEPS[terms[place]] for place in places])
@@ -191,12 +192,13 @@ class _Search:
 
         size, aberration = found.deviations[places]
         starts = [np.array(pair) for pair in ((size, aberration), (size, -aberration), *(FAR if volume else WIDE))]
-        pair, least = lowest(cost, min(starts, key=cost), steps, bounds, (1,) if volume else (1, 0.5, 0.25))
+        settled = lowest(cost, min(starts, key=cost), steps, bounds, (1,) if volume else (1, 0.5, 0.25))
         if volume:
             self.fine = True
-            pair, least = lowest(cost, pair, steps, bounds, (0.5, 0.25))
-        gain = self.cost_of(nominal) - least
-        best = _with(best, places, pair)
+            settled = lowest(cost, settled.point, steps, bounds, (0.5, 0.25))
+        least, gain = settled.cost, self.cost_of(nominal) - settled.cost
+        best = _with(best, places, settled.point)
+        errors = _with(np.zeros(len(terms)), places, settled.errors)
         if self.fine:
             self.fine = False
             least = self.cost(best)
@@ -205,7 +207,7 @@ class _Search:
                 moved, lower = self._along(place, STEPS[name], best, least)
                 if lower < least - SEEN:
                     best, least, gain = moved, lower, gain + least - lower
-        return best, gain
+        return best, errors, gain
 
     def _along(
         self, place: int, step: float, best: NDArray[np.float64], cost: float
