@@ -38,7 +38,8 @@ CENTRED = 0.05  # voxels: near enough to the middle
 MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
-ENOUGH = 3.0  # in log-odds over the nominal PSF, from which an estimate is believed
+ENOUGH = 3.0  # in log-odds over the nominal PSF, from which an estimate is believed, and
+SHARPER = 20.0  # where its peak is higher: optics seldom do better than theory, and dim images deconvolve worse with it
 
 Listen = Callable[[str, int, int], None]
 
@@ -82,7 +83,8 @@ def estimate_psf(
     PSFs are compared on counts that the deconvolution did not see (`held_out_deviance`, at last `foretold`). Size and
     spherical aberration (defocus in 2-D) stand in for one another and are searched for together, from what the image's
     power spectrum tells (`SpectralEvidence`) and from looks all over; blur, astigmatism and coma follow, each believed
-    only if it is clearly likelier. The nominal PSF is kept where the estimate is not.
+    only if it is clearly likelier. The nominal PSF is kept where the estimate is not,
+    and sooner against an estimate that is sharper.
 
     Fitting object and PSF in turns runs to ever narrower PSFs; neither a marginal likelihood nor unused counts do.
 
@@ -121,13 +123,19 @@ def estimate_psf(
 
 def _told(nominal: Psf, found: Psf, named: Mapping[str, tuple[float, float]], gain: float) -> Estimated:
     """Take the estimate, or the nominal PSF where it is not clearly likelier, and say why."""
-    if gain < ENOUGH:
-        why = f"the image cannot tell it from the nominal PSF (log-odds {gain:.1f}, {ENOUGH:g} would do)"
+    enough = enough_for(nominal, found)
+    if gain < enough:
+        why = f"the image cannot tell it from the nominal PSF (log-odds {gain:.1f}, {enough:g} would do)"
         return Estimated(replace(nominal, source=f"{nominal.source}; {why}"), named, gain, sure=False, why=why)
     why = f"log-odds {gain:.1f} over the nominal PSF"
     words = ", ".join(f"{name} {value:+.2f}" for name, (value, _) in named.items() if abs(value) >= 0.005)
     psf = replace(found, optics=nominal.optics, source=f"estimated: {words}; {why}", notes=nominal.notes)
     return Estimated(psf, named, gain, sure=True, why=why)
+
+
+def enough_for(nominal: Psf, found: Psf) -> float:
+    """Log-odds over the nominal PSF, from which an estimate of the same shape is believed: more for a sharper one."""
+    return SHARPER if found.pixels.max() > nominal.pixels.max() else ENOUGH
 
 
 def centred_psf(model: AberratedModel, deviations: NDArray[np.float64]) -> Psf:
