@@ -1,19 +1,20 @@
-"""A PSF from the image itself: the optics' PSF, deformed as the image's spectrum and its unused counts say."""
+"""A PSF from the image itself: the optics' PSF, deformed as the image's unused counts and its spectrum say."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from microdeconv.optics import Optics, completed
 from microdeconv.psf.aberrated import AberratedModel
 from microdeconv.psf.compute import compute_psf
-from microdeconv.psf.fit import Split, best_smoothness, held_out_deviance
+from microdeconv.psf.fit import Split, best_smoothness, folds, foretold, held_out_deviance
 from microdeconv.psf.spectrum import SPREAD, SpectralEvidence
+from microdeconv.psf.valley import lowest
 from microdeconv.stack import Psf, Zyx
 
 if TYPE_CHECKING:
@@ -22,18 +23,23 @@ if TYPE_CHECKING:
     from microdeconv.psf.spectrum import Spectral
 
 STEPS = {
-    "size": 0.12, "spherical": 0.2, "defocus": 0.15, "astigmatism": 0.25, "astigmatism45": 0.25, "coma_y": 0.25,
-    "coma_x": 0.25,
+    "size": 0.12, "spherical": 0.25, "defocus": 0.25, "astigmatism": 0.25, "astigmatism45": 0.25, "coma_y": 0.25,
+    "coma_x": 0.25, "blur": 0.03,
 }  # fmt: skip
+FAR = tuple((size, aberration) for aberration in (-0.8, -0.25, 0.25, 0.8) for size in (-0.1, 0.2))  # looks to begin
+WIDE = tuple((size, 0.1) for size in (-0.25, -0.1, 0.05, 0.2, 0.35))  # with, in 3-D and in 2-D
+ROUGHER = 0.25  # times the smoothness that suits best: at that one, spots speak for PSFs that are too narrow
+FOLDS = 4  # ways of sharing out the counts, for a single plane: there it is quick
 START = {"spherical": 0.3, "defocus": 0.3, "blur": 0.01}  # not zero, where their gradient is
-LOOKS = 40  # at PSFs, about
+LOOKS = 50  # at PSFs, about
 RARE = 0.15  # radians, expected of astigmatism and coma, and
 SEEN = 8.0  # in log-odds, from which such a one is believed
 CENTRED = 0.05  # voxels: near enough to the middle
 MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
-ENOUGH = 3.0  # in log-odds over the nominal PSF, from which an estimate is believed
+ENOUGH = 3.0  # in log-odds over the nominal PSF, from which an estimate is believed, and
+SHARPER = 20.0  # where its peak is higher: optics seldom do better than theory, and dim images deconvolve worse with it
 
 Listen = Callable[[str, int, int], None]
 
@@ -47,7 +53,7 @@ class Estimated:
     psf
         The estimate, or the nominal PSF where the image cannot tell.
     deviations
-        (value, standard error) by name, of what was found; see `AberratedModel`.
+        (value, standard error) by name, of what was found; see `AberratedModel`. An error of zero is not known.
     gain
         Log-odds of the estimate over the nominal PSF, tempered.
     sure
@@ -74,10 +80,11 @@ def estimate_psf(
 ) -> Estimated:
     """Find how far the PSF of an image deviates from that of its optics.
 
-    Size, aperture, spherical aberration (defocus in 2-D) and blur come from the image's power spectrum, by gradient
-    (`SpectralEvidence`). What the power does not hold, the sign of the aberration, astigmatism and coma, is found by
-    comparing PSFs on counts that the deconvolution did not see (`held_out_deviance`), and size and spherical aberration
-    are settled by both together. The nominal PSF is kept where the estimate is not clearly likelier.
+    PSFs are compared on counts that the deconvolution did not see (`held_out_deviance`, at last `foretold`). Size and
+    spherical aberration (defocus in 2-D) stand in for one another and are searched for together, from what the image's
+    power spectrum tells (`SpectralEvidence`) and from looks all over; blur, astigmatism and coma follow, each believed
+    only if it is clearly likelier. The nominal PSF is kept where the estimate is not,
+    and sooner against an estimate that is sharper.
 
     Fitting object and PSF in turns runs to ever narrower PSFs; neither a marginal likelihood nor unused counts do.
 
@@ -105,24 +112,30 @@ def estimate_psf(
     evidence = SpectralEvidence(light, model)
     start = np.array([START.get(name, 0.0) for name in model.terms])
     found = evidence.fit(start)
-    smoothness = best_smoothness(split, centred_psf(model, found.deviations))
-    search = _Search(model, evidence, split, smoothness, listen)
-    best, cost = search.settled(found)
-    gain = search.cost_of(_within(nominal, fitted)) - cost
+    smoothness = best_smoothness(split, centred_psf(model, found.deviations)) * ROUGHER
+    ways = folds(split, FOLDS if shape[0] == 1 else 1)
+    search = _Search(model, evidence, ways, smoothness, listen)
+    best, errors, gain = search.settled(found, _within(nominal, fitted))
     whole = centred_psf(replace(model, shape=shape), best)
-    named = {n: (float(v), float(e)) for n, v, e in zip(model.terms, best, found.errors, strict=True) if v}
+    named = {n: (float(v), float(e)) for n, v, e in zip(model.terms, best, errors, strict=True) if v}
     return _told(nominal, whole, named, gain)
 
 
 def _told(nominal: Psf, found: Psf, named: Mapping[str, tuple[float, float]], gain: float) -> Estimated:
     """Take the estimate, or the nominal PSF where it is not clearly likelier, and say why."""
-    if gain < ENOUGH:
-        why = f"the image cannot tell it from the nominal PSF (log-odds {gain:.1f}, {ENOUGH:g} would do)"
+    enough = enough_for(nominal, found)
+    if gain < enough:
+        why = f"the image cannot tell it from the nominal PSF (log-odds {gain:.1f}, {enough:g} would do)"
         return Estimated(replace(nominal, source=f"{nominal.source}; {why}"), named, gain, sure=False, why=why)
     why = f"log-odds {gain:.1f} over the nominal PSF"
     words = ", ".join(f"{name} {value:+.2f}" for name, (value, _) in named.items() if abs(value) >= 0.005)
     psf = replace(found, optics=nominal.optics, source=f"estimated: {words}; {why}", notes=nominal.notes)
     return Estimated(psf, named, gain, sure=True, why=why)
+
+
+def enough_for(nominal: Psf, found: Psf) -> float:
+    """Log-odds over the nominal PSF, from which an estimate of the same shape is believed: more for a sharper one."""
+    return SHARPER if found.pixels.max() > nominal.pixels.max() else ENOUGH
 
 
 def centred_psf(model: AberratedModel, deviations: NDArray[np.float64]) -> Psf:
@@ -154,9 +167,10 @@ class _Search:
 
     model: AberratedModel
     evidence: SpectralEvidence
-    split: Split
+    ways: list[Split]
     smoothness: float
     listen: Listen | None
+    fine: bool = False
     done: int = 0
 
     def cost_of(self, psf: Psf) -> float:
@@ -166,37 +180,42 @@ class _Search:
         self.done += 1
         if self.listen:
             self.listen("estimating the PSF", self.done, max(self.done, LOOKS))
-        held_out = held_out_deviance(self.split, psf, self.smoothness).deviance
-        return self.evidence.cost(torch.from_numpy(psf.pixels)) + held_out / TEMPER
+        fits = (foretold(way, psf) if self.fine else held_out_deviance(way, psf, self.smoothness) for way in self.ways)
+        return self.evidence.cost(torch.from_numpy(psf.pixels)) + sum(fit.deviance for fit in fits) / TEMPER
 
     def cost(self, deviations: NDArray[np.float64]) -> float:
         """Negative log-posterior of deviations."""
         spread = [SPREAD.get(name, RARE) for name in self.model.terms]
         return self.cost_of(centred_psf(self.model, deviations)) + float(np.square(deviations / spread).sum()) / 2
 
-    def settled(self, found: Spectral) -> tuple[NDArray[np.float64], float]:
-        """Give the deviations at the least cost: common ones first, from either sign of the aberration."""
-        terms = self.model.terms
-        best, cost = self._swept(found.deviations.copy())
-        if "spherical" in terms:
-            other = self._swept(found.deviations * np.array([-1 if name == "spherical" else 1 for name in terms]))
-            best, cost = min((best, cost), other, key=lambda one: one[1])
-        best, cost = self._swept(best, cost, finer=2)  # they stand in for one another: once more
-        for place, name in enumerate(terms):
-            if name in STEPS and name not in SPREAD:
-                moved, least = self._along(place, STEPS[name], best, cost)
-                best, cost = (moved, least) if least < cost - SEEN else (best, cost)
-        return best, cost
+    def settled(self, found: Spectral, nominal: Psf) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Give the deviations at the least cost, the common ones first, their errors, and the gain over the nominal."""
+        terms, volume = self.model.terms, self.model.shape[0] > 1
+        places = [0, terms.index("spherical" if volume else "defocus")]
+        bounds, steps = np.array(self.model.bounds)[places], np.array([STEPS[terms[place]] for place in places])
+        best = np.zeros(len(terms))
 
-    def _swept(
-        self, best: NDArray[np.float64], cost: float | None = None, finer: int = 1
-    ) -> tuple[NDArray[np.float64], float]:
-        """Settle each common deviation in turn."""
-        cost = self.cost(best) if cost is None else cost
-        for place, name in enumerate(self.model.terms):
-            if name in STEPS and name in SPREAD:
-                best, cost = self._along(place, STEPS[name] / finer, best, cost)
-        return best, cost
+        def cost(pair: NDArray[np.float64]) -> float:
+            return self.cost(_with(best, places, pair))
+
+        size, aberration = found.deviations[places]
+        starts = [np.array(pair) for pair in ((size, aberration), (size, -aberration), *(FAR if volume else WIDE))]
+        settled = lowest(cost, min(starts, key=cost), steps, bounds, (1,) if volume else (1, 0.5, 0.25))
+        if volume:
+            self.fine = True
+            settled = lowest(cost, settled.point, steps, bounds, (0.5, 0.25))
+        least, gain = settled.cost, self.cost_of(nominal) - settled.cost
+        best = _with(best, places, settled.point)
+        errors = _with(np.zeros(len(terms)), places, settled.errors)
+        if self.fine:
+            self.fine = False
+            least = self.cost(best)
+        for place, name in enumerate(terms):
+            if place not in places and name in STEPS:
+                moved, lower = self._along(place, STEPS[name], best, least)
+                if lower < least - SEEN:
+                    best, least, gain = moved, lower, gain + least - lower
+        return best, errors, gain
 
     def _along(
         self, place: int, step: float, best: NDArray[np.float64], cost: float
@@ -209,7 +228,7 @@ class _Search:
         def look(value: float) -> None:
             value = float(np.clip(value, low, high))
             if value not in tried:
-                tried[value] = self.cost(_with(best, place, value))
+                tried[value] = self.cost(_with(best, [place], value))
 
         look(middle + step)
         look(middle - step)
@@ -224,12 +243,12 @@ class _Search:
             if bend > 0 and abs(vertex - least) > step / 4:
                 look(vertex)
         least = min(tried, key=tried.__getitem__)
-        return _with(best, place, least), tried[least]
+        return _with(best, [place], least), tried[least]
 
 
-def _with(deviations: NDArray[np.float64], place: int, value: float) -> NDArray[np.float64]:
+def _with(deviations: NDArray[np.float64], places: list[int], values: Any) -> NDArray[np.float64]:
     changed = deviations.copy()
-    changed[place] = value
+    changed[places] = values
     return changed
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 SEGMENT = (48, 96, 96)  # voxels along a segment, at most
 LOWEST = 1.5  # samples of the spectrum from zero: nearer to it the window's own light counts
-TEMPER = 8.0  # an object's spectrum is no clean power law: the evidence counts that many times less
+TEMPER = (
+    64.0  # an object's spectrum is no clean power law: smooth ones speak for the wrong PSF, unless they count little
+)
 SPREAD = {"size": 0.2, "aperture": 0.03, "spherical": 0.7, "defocus": 0.3, "blur": 0.03}  # expected deviations
 STEEP, STEEPNESS = 3.0, 1.5  # mean and spread of the object's exponent
 NOISY = 0.05  # spread of the logarithm of the noise over its Poisson value

@@ -9,7 +9,7 @@ from microdeconv.optics import Optics, completed
 from microdeconv.psf.aberrated import AberratedModel
 from microdeconv.psf.blind import estimate_free
 from microdeconv.psf.compute import compute_psf
-from microdeconv.psf.estimate import centred_psf, estimate_psf
+from microdeconv.psf.estimate import centred_psf, enough_for, estimate_psf
 from microdeconv.psf.fit import split_counts
 from microdeconv.psf.from_counts import light_of_counts, split_for, telling_box
 from microdeconv.psf.spectrum import SpectralEvidence
@@ -74,6 +74,12 @@ def test_an_image_that_tells_nothing_keeps_the_nominal_psf():
     assert not found.sure
     np.testing.assert_array_equal(found.psf.pixels, compute_psf(CONFOCAL, VOXEL, SHAPE).pixels)
     assert "cannot tell" in found.psf.source
+
+
+def test_a_sharper_psf_needs_more_evidence():
+    model = model_of()
+    nominal, sharp, wide = (true_psf(model, size=s) for s in (0, -0.1, 0.1))
+    assert enough_for(nominal, wide) < enough_for(nominal, sharp)
 
 
 def test_a_plane_has_terms_of_its_own():

@@ -1,0 +1,41 @@
+"""The least of a function of two numbers: found along a curved valley, within bounds, from few looks."""
+
+import numpy as np
+import pytest
+
+from microdeconv.psf.valley import lowest
+
+STEPS, BOUNDS = np.array([0.12, 0.25]), np.array([[-0.5, 0.6], [-2.0, 2.0]])
+
+
+def test_the_least_of_a_long_valley():
+    looks = []
+
+    def cost(point):
+        looks.append(point)
+        a, b = point[0] - 0.21, point[1] - 0.63
+        return 400 * (a + b / 3) ** 2 + 30 * (a - b / 3) ** 2
+
+    found = lowest(cost, np.array([-0.1, 0.8]), STEPS, BOUNDS, (1, 0.5))
+    assert found.point == pytest.approx([0.21, 0.63], abs=0.01)
+    assert found.cost == cost(found.point)
+    assert len(looks) < 40
+
+
+def test_errors_are_those_of_the_surface():
+    found = lowest(lambda p: float(((p - 0.1) ** 2 / [0.02**2, 0.3**2]).sum() / 2), np.zeros(2), STEPS, BOUNDS, (1,))
+    assert found.errors == pytest.approx([0.02, 0.3], rel=0.01)
+
+
+def test_bounds_hold():
+    found = lowest(lambda p: float(-p[0] + p[1] ** 2), np.zeros(2), STEPS, BOUNDS, (1, 0.5))
+    assert np.all(found.point <= BOUNDS[:, 1])
+    assert not found.errors.any()
+
+
+def test_a_curved_valley():
+    found = lowest(
+        lambda p: 300 * (p[0] - 0.3 + 0.4 * p[1] ** 2) ** 2 + 20 * (p[1] - 0.6) ** 2,
+        np.array([0.2, 0.1]), STEPS, BOUNDS, (1, 0.5, 0.25),
+    )  # fmt: skip
+    assert found.point == pytest.approx([0.156, 0.6], abs=0.03)
