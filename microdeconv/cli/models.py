@@ -30,7 +30,7 @@ def list_models(as_json: AsJson = False) -> None:
     if not rows:
         Terminal().say("no networks are shipped with this version; `run --model FILE` takes your own")
     _write_table(
-        ("name", "PSF", "parameters", "steps", "sha256", "measured on"), [[str(v) for v in r.values()] for r in rows]
+        ("name", "PSF", "parameters", "steps", "sha256", "measured on"), [[_plain(v) for v in r.values()] for r in rows]
     )
 
 
@@ -84,8 +84,13 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     if isinstance(value, list) and any(isinstance(one, str | dict) for one in value):
         return [line for number, one in enumerate(value, 1) for line in _flat(one, f"{name}.{number}")]
     if isinstance(value, list):
-        return [(name, " ".join(map(str, value)))]
-    return [(name, "-" if value is None or value == "" else " ".join(str(value).split()))]
+        return [(name, " ".join(map(_plain, value)))]
+    return [(_plain(name), "-" if value is None or value == "" else _plain(value))]
+
+
+def _plain(value: Any) -> str:
+    """A card's word on one line, without what would steer a terminal."""
+    return "".join(letter for letter in " ".join(str(value).split()) if letter.isprintable())
 
 
 def _write_json(value: Any) -> None:

@@ -20,6 +20,7 @@ LICENCE = "BSD-3-Clause"
 FOLDER = Path(__file__).parent / "models"
 MOST = 2**20  # bytes of a card
 LIST = "microdeconv models list shows those that are shipped"
+KINDS = {"name": str, "about": str, "licence": str, "training": dict, "held_out": dict, "failure_modes": list}
 ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
 INTENDED = (
     "Deconvolution of fluorescence-microscopy planes and stacks, after the counts were turned into photo-electrons; "
@@ -137,9 +138,19 @@ def read_card(weights: Path) -> dict[str, Any]:
         card = json.loads(data) if len(data) <= MOST else None
     except (ValueError, RecursionError):
         card = None
-    if not isinstance(card, dict):
+    if not isinstance(card, dict) or not _fits(card):
         raise DataError(f"{path}: the card is damaged", "copy it again together with the weights")
     return card
+
+
+def _fits(card: Mapping[str, Any]) -> bool:
+    """Whether what the program itself reads of a card is of the right kind."""
+    if any(not isinstance(card.get(key, kind()), kind) for key, kind in KINDS.items()):
+        return False
+    training = card.get("training", {})
+    voxel = training.get("voxel_um") or (0, 0)
+    pair = isinstance(voxel, list | tuple) and len(voxel) == 2 and all(isinstance(v, int | float) for v in voxel)
+    return isinstance(training.get("recipe", {}), dict) and pair
 
 
 def doubts(card: Mapping[str, Any], planes: int, voxel_um: Sequence[float] | None) -> list[str]:

@@ -106,7 +106,12 @@ def opened(path: Path) -> Safetensors:
 
 def some(names: list[str]) -> str:
     """The first of many names, and how many more there are."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return ", ".join(map(clean, names[:4])) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def clean(text: object, most: int = 80) -> str:
+    """What a file says, short and without what would steer a terminal."""
+    return "".join(letter for letter in str(text)[:most] if letter.isprintable())
 
 
 def _refuse_others(path: Path, data: bytes) -> None:
@@ -158,9 +163,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _shape(path: Path, name: str, entry: Any) -> Shape:
     shape = entry.get("shape") if isinstance(entry, dict) else None
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise _damaged(path, f"{name} has no shape")
+        raise _damaged(path, f"{clean(name)} has no shape")
     if entry.get("dtype") != "F32":
-        raise DataError(f"{path}: {name} is {entry.get('dtype')}, not F32", "convert it to float32")
+        raise DataError(f"{path}: {clean(name)} is {clean(entry.get('dtype'))}, not F32", "convert it to float32")
     return tuple(shape)
 
 

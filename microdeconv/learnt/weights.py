@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from microdeconv.errors import ConfigError, DataError, RefusedError, UsageError
 from microdeconv.io.atomic import atomic_output, check_output
 from microdeconv.learnt.card import ENDING, FORMAT, VERSION, card_path, find, read_card
-from microdeconv.learnt.untrusted import Safetensors, Shape, opened, some
+from microdeconv.learnt.untrusted import Safetensors, Shape, clean, opened, some
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDEST, MOST_STAGES, MOST_SCALES = 1024, 16, 6
 WORDS = {"unit": ("ird", "plain"), "decorrelate": ("off", "channels", "pixels"), "bank": ("full", "one")}
+FAINTEST = 1e-6  # power of a decorrelated channel, times what is usual
 USUAL = ("usual.mean", "usual.matrix")
 FIRST = "first.weight", "first.bias"
 
@@ -39,6 +40,26 @@ class Usual:
 
     mean: Tensor
     matrix: Tensor
+
+    def distance(self, bank: Tensor) -> float:
+        """Give how unlike the training's a bank is: ½ Σ (e − 1 − log e), e the powers of its decorrelated channels.
+
+        That is the Kullback-Leibler divergence of a normal distribution of these powers from one of unit covariance;
+        it is never zero, since no picture holds all that the training's pictures held.
+
+        Parameters
+        ----------
+        bank
+            float32 (channels, z, y, x), as the network is given it.
+        """
+        import torch
+
+        around = self.matrix.shape[-1] // 2
+        planes = torch.nn.functional.pad(bank.transpose(0, 1), (around,) * 4, mode="replicate")
+        shift = torch.nn.functional.conv2d(self.mean.reshape(1, *self.matrix.shape[1:]), self.matrix)
+        channels = (torch.nn.functional.conv2d(planes, self.matrix) - shift).transpose(0, 1).flatten(1).double()
+        powers = torch.linalg.eigvalsh(channels @ channels.T / channels.shape[1]).clamp_min(FAINTEST)
+        return float((powers - 1 - powers.log()).sum() / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +232,14 @@ def _architecture(file: Safetensors) -> Architecture:
         raise DataError(f"{path}: the weights are of no network of this program", "give one that `train` wrote")
     version = told.get("version", "")
     if not version.isdecimal() or int(version) > VERSION:
-        raise DataError(f"{path}: format version {version[:20]}, this program reads {VERSION}", "update microdeconv")
+        raise DataError(
+            f"{path}: format version {clean(version, 20)}, this program reads {VERSION}", "update microdeconv"
+        )
     try:
         table = json.loads(told.get("architecture", ""))
         found = recipe_of({"architecture": table}, Recipe()).architecture
     except ConfigError as reason:
-        raise DataError(f"{path}: {reason.message}", "update microdeconv, or give another file") from None
+        raise DataError(f"{path}: {clean(reason.message, 200)}", "update microdeconv, or give another file") from None
     except (ValueError, RecursionError):
         raise DataError(f"{path}: its architecture cannot be read", "give another file") from None
     fits = {
@@ -227,7 +250,7 @@ def _architecture(file: Safetensors) -> Architecture:
     for key, fit in fits.items():
         if not fit:
             raise DataError(
-                f"{path}: an architecture with {key} {getattr(found, key)!r} cannot be", "give another file"
+                f"{path}: an architecture with {key} {clean(getattr(found, key))} cannot be", "give another file"
             )
     return found
 
@@ -255,7 +278,7 @@ def _check_shapes(file: Safetensors, architecture: Architecture) -> None:
 
 
 def _by(shape: Shape) -> str:
-    return " x ".join(map(str, shape)) or "one number"
+    return clean(" x ".join(map(str, shape))) or "one number"
 
 
 def _table(architecture: Architecture) -> dict[str, Any]:

@@ -67,6 +67,16 @@ def test_a_card_as_a_table(path, capsys, monkeypatch):
     assert max(map(len, shown.splitlines())) <= 100
 
 
+def test_a_card_does_not_steer_the_terminal(path, capsys):
+    card = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps(card | {"about": "\x1b[2J\x07 hello\nyou", "\x1b[1m": "x"}))
+    assert main(["models", "show", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "hello you" in shown
+
+
 def test_names_that_are_none(path, monkeypatch, capsys):
     monkeypatch.setattr(cards, "FOLDER", path.parent)
     assert main(["models", "show", "tinny"]) == 66

@@ -251,6 +251,13 @@ def test_h8_of_many_keys_some_are_named(alone, capsys):
     assert len(said) < 500
 
 
+def test_h8_names_do_not_steer_the_terminal(alone, capsys):
+    edited(alone, lambda header, body: header.update({"\x1b[2J" + 10**4 * "a": header.pop(FIRST)}))
+    said = refusal(alone, DataError, 65, capsys)
+    assert "\x1b" not in said
+    assert len(said) < 500
+
+
 @pytest.mark.parametrize("version", ["2", "999", "", "one", "-1", "1.5"])
 def test_h9_another_version(alone, capsys, version):
     edited(alone, lambda header, body: header["__metadata__"].update(version=version))
@@ -280,7 +287,8 @@ def test_h10_damaged_cards(good, capsys):
     card = json.loads(card_path(good).read_text())
     card_path(good).write_text(json.dumps(card | {"architecture": {}}))
     assert "another architecture" in refusal_of_card(good, capsys)
-    for text in ("{", "[]", "", "[" * 10**5, " " * 2**21):
+    false = [{"training": []}, {"training": {"recipe": 3}}, {"training": {"voxel_um": [1]}}, {"name": 5}]
+    for text in ("{", "[]", "", "[" * 10**5, " " * 2**21, *(json.dumps(card | one) for one in false)):
         card_path(good).write_text(text)
         assert "the card is damaged" in refusal_of_card(good, capsys)
 

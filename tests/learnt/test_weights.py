@@ -12,9 +12,10 @@ from networks import TINY, card_for, tiny
 from microdeconv.errors import CannotCreateError, DataError, NoInputError, UsageError
 from microdeconv.learnt import card as cards
 from microdeconv.learnt.card import card_path, doubts, shipped
+from microdeconv.learnt.layers import Decorrelation
 from microdeconv.learnt.network import IRDNet, views_of
 from microdeconv.learnt.physics import scale_of
-from microdeconv.learnt.weights import folded, load_model, save_model
+from microdeconv.learnt.weights import Usual, folded, load_model, save_model
 
 
 def answer(network, problem, scale):
@@ -80,6 +81,23 @@ def test_saved_and_loaded(tmp_path, kind):
     assert model.card["training"]["recipe"]["architecture"]["decorrelate"] == kind
     assert len(model.card["recipe_sha256"]) == 64
     assert model.source == str(path)
+
+
+@pytest.mark.parametrize("kind", ["channels", "pixels"])
+def test_a_bank_unlike_the_trainings_is_far(kind):
+    generator = torch.Generator().manual_seed(2)
+
+    def bank(mixing):
+        return (mixing @ torch.randn((10, 4 * 64 * 64), generator=generator) + 3).reshape(10, 4, 64, 64)
+
+    mixing = torch.randn((10, 10), generator=generator)
+    learning = Decorrelation(10, pixels=kind == "pixels")
+    for _ in range(3):
+        learning(bank(mixing).transpose(0, 1))
+    usual = Usual(learning.mean, learning.matrix)
+    same, other = usual.distance(bank(mixing)), usual.distance(bank(torch.eye(10)))
+    assert 0 <= same < 1
+    assert other > same + 5
 
 
 def test_what_was_usual_is_kept_when_a_folded_network_is_saved_again(tmp_path):
