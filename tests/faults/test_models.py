@@ -347,3 +347,36 @@ def test_flipped_headers_never_do_more_than_be_refused(alone):
             load_model(alone)
         except DataError as reason:
             assert reason.remedy
+
+
+@pytest.mark.parametrize(("kind", "code"), [("pickle", 77), ("cut", 65), ("flipped", 77), ("address", 2), ("none", 66)])
+def test_run_refuses_a_model_before_anything_is_computed(good, tmp_path, monkeypatch, capsys, kind, code):
+    model, mark, output = str(good), tmp_path / "ran", tmp_path / "out.tif"
+    if kind == "pickle":
+        good.write_bytes(pickle.dumps(Command(mark)))
+    elif kind == "cut":
+        good.write_bytes(good.read_bytes()[:-100])
+        card_path(good).unlink()
+    elif kind == "flipped":
+        good.write_bytes(good.read_bytes()[:-1] + b"\x01")
+    elif kind == "address":
+        model = "https://example.org/a.safetensors"
+    else:
+        model += "x"
+    monkeypatch.setattr("microdeconv.pipeline.execute", lambda *_, **__: pytest.fail("work began"))
+    data = ROOT / "sample_data"
+    words = [
+        data / "synthetic.tif",
+        "--psf",
+        data / "bead_psf.tif",
+        "--method",
+        "learnt",
+        "--model",
+        model,
+        "-o",
+        output,
+    ]
+    assert main(["run", *map(str, words)]) == code
+    assert model in capsys.readouterr().err
+    assert not output.exists()
+    assert not mark.exists()
