@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import deconvolve_volume, plan_cut, settle
+from microdeconv.engine import plan_cut, settle
 from microdeconv.machine import Machine
 from microdeconv.methods import METHODS
+from microdeconv.refine import deconvolve
 from microdeconv.solve import Stopping
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def automatic(name: str, machine: Machine, parameters: Any = None) -> Restore:
         settings = settle(sample.light, sample.psf, 0, method, chosen, camera, Stopping(), machine)
         z, y, x = sample.light.shape
         cut = plan_cut((z, y, x), sample.psf, method, machine, "off", 0)
-        image, _ = deconvolve_volume(sample.light, sample.psf, method, settings, machine, cut)
-        return image
+        return deconvolve(sample.light, sample.psf, method, settings, machine, cut).image
 
     return restored

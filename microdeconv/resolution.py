@@ -95,7 +95,7 @@ def fourier_correlation(
         twice[..., -1] = 1
 
     def over_rings(values: Values) -> Values:
-        return np.bincount(ring.ravel(), (values * twice).ravel(), rings + 1)[1 : rings + 1]
+        return np.asarray(np.bincount(ring.ravel(), (values * twice).ravel(), rings + 1)[1 : rings + 1], np.float64)
 
     a, b = spectra
     power = np.sqrt(over_rings(np.abs(a) ** 2) * over_rings(np.abs(b) ** 2))

@@ -23,6 +23,7 @@ HELPS = [
     ["psf", "estimate"],
     ["psf", "check"],
     ["psf", "list"],
+    ["evaluate"],
     ["info"],
     ["devices"],
     ["config"],

@@ -42,7 +42,9 @@ def test_it_crosses_where_the_noise_takes_over():
 def test_a_voxel_size_gives_units():
     truth = gaussian_filter(noise((128, 128), 6), 2)
     pair = truth + 0.01 * noise((128, 128), 7), truth + 0.01 * noise((128, 128), 8)
-    assert fourier_correlation(*pair, (65, 65)).resolution() == pytest.approx(65 * fourier_correlation(*pair).resolution())
+    assert fourier_correlation(*pair, (65, 65)).resolution() == pytest.approx(
+        65 * fourier_correlation(*pair).resolution()
+    )
 
 
 def test_unequal_voxels():
@@ -52,7 +54,9 @@ def test_unequal_voxels():
     def crossing(shape, voxel):
         truth = gaussian_filter(noise(shape, 9), sigma / voxel, mode="wrap")
         level = 0.02 * truth.std()
-        return fourier_correlation(truth + level * noise(shape, 10), truth + level * noise(shape, 11), voxel).resolution()
+        return fourier_correlation(
+            truth + level * noise(shape, 10), truth + level * noise(shape, 11), voxel
+        ).resolution()
 
     fine, coarse = crossing((96, 96, 96), np.array((100.0,) * 3)), crossing((48, 96, 96), voxel)
     assert coarse == pytest.approx(fine, rel=0.06)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ Restore = Callable[[Sample], Image]
 PASSED = 0.02  # of its maximum: the OTF's modulus within the band
 BRIGHT = 0.1  # of the truth's 99.9th percentile: fainter spots do not count
 SPOTTED = 3.0  # standard deviations of the raw image above nothing: a spot where there is none
+UNSHARP, UNSHARP_RADIUS = np.float32(1), 2.0  # strength, pixels
 STEPS: dict[Acceleration, int] = {"preconditioned": 200, "momentum": 200, "none": 300}  # tried for the best stop
 LOST = 0.7  # dB below its best, and twice its steps: the best stop is behind
 LOOKED_AT = 1.25  # ratio of the steps at which SSIM and correlation are looked at
@@ -37,8 +39,16 @@ def raw(sample: Sample) -> Image:
     return sample.light - np.float32(sample.background)
 
 
+def unsharp(sample: Sample) -> Image:
+    """The image less its background under an unsharp mask: what is sharpened without any PSF."""
+    from scipy.ndimage import gaussian_filter
+
+    image = raw(sample)
+    return image + UNSHARP * (image - gaussian_filter(image, (0, UNSHARP_RADIUS, UNSHARP_RADIUS)))
+
+
 def bare(network: IRDNet, device: str = "cpu") -> Restore:
-    """The network alone, nothing watching it."""
+    """The network alone, nothing watching it; one that needs no PSF gets none."""
     import torch
 
     from microdeconv.learnt.training import seen
@@ -47,7 +57,7 @@ def bare(network: IRDNet, device: str = "cpu") -> Restore:
 
     def restored(sample: Sample) -> Image:
         if network.architecture.voxel:
-            sample = Sample(sample.light, sample.truth, point(), sample.background, sample.lens, sample.photons)
+            sample = replace(sample, psf=point())
         with torch.inference_mode():
             views = seen([sample], network.architecture.scales, device)
             image = network(views)[-1][0] * views[-1][0].scale
@@ -135,7 +145,7 @@ def figures_of(image: Image, sample: Sample) -> dict[str, float]:
 
 def _bands(image: Image, sample: Sample) -> tuple[float, float]:
     truth = quality.inner(sample.truth).astype(np.float64)
-    error = quality.inner(image) - truth
+    error = quality.inner(image).astype(np.float64) - truth
     window = np.einsum("z,y,x->zyx", *(np.hanning(n + 2)[1:-1] if n > 1 else np.ones(1) for n in truth.shape))
     passed = _transfer(sample, truth.shape) > PASSED
     power = np.abs(np.fft.fftn(error * window)) ** 2
@@ -228,10 +238,7 @@ def evaluate(
             images[ORACLE], own = best_possible(sample)
             seconds[ORACLE] = time.perf_counter() - started
         for name, image in images.items():
-            if empty:
-                figures = figures_of_nothing(image, sample, images[AUTOMATIC])
-            else:
-                figures = figures_of(image, sample)
+            figures = figures_of_nothing(image, sample, images[AUTOMATIC]) if empty else figures_of(image, sample)
             if case.cell.structures == SPOTS:
                 figures |= figures_of_spots(image, sample)
             yield {**known, "method": name, "seconds": seconds[name], **figures, **(own if name == ORACLE else {})}

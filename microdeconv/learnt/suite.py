@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from microdeconv.errors import UsageError
 from microdeconv.learnt.lenses import training_lens
-from microdeconv.learnt.samples import Lenses, Sample, Structures, believed, make_sample, taken
+from microdeconv.learnt.samples import Lenses, Sample, Structures, believed, likely_voxel, make_sample, taken
 from microdeconv.options import nearest
 from microdeconv.stack import Psf
 
@@ -93,16 +93,18 @@ class Case:
         return f"{self.cell.name}/{self.number}"
 
     def sample(self) -> Sample:
-        """Make it."""
+        """Make it; it knows a likely size of its voxels."""
         cell = self.cell
         rng = np.random.default_rng((SEED, zlib.crc32(cell.name.encode()), self.number))
         photons = float(np.exp(rng.uniform(*np.log(LEVELS[self.level]))))
         if isinstance(cell.structures, tuple):
-            return taken(rng, cell.shape, cell.structures, training_lens(rng, cell.shape[0]), photons)
-        sample = make_sample(rng, cell.shape, cell.structures, cell.lenses, photons)
-        while cell.wrong == "spherical" and sample.lens.kind == "gaussian":  # it has no pupil
+            sample = taken(rng, cell.shape, cell.structures, training_lens(rng, cell.shape[0]), photons)
+        else:
             sample = make_sample(rng, cell.shape, cell.structures, cell.lenses, photons)
-        return replace(sample, psf=_mistaken(sample, cell.wrong)) if cell.wrong else sample
+            while cell.wrong == "spherical" and sample.lens.kind == "gaussian":  # it has no pupil
+                sample = make_sample(rng, cell.shape, cell.structures, cell.lenses, photons)
+        psf = _mistaken(sample, cell.wrong) if cell.wrong else sample.psf
+        return replace(sample, psf=psf, voxel_um=likely_voxel(sample.lens, cell.shape[0], rng))
 
 
 def _mistaken(sample: Sample, wrong: Wrong) -> Psf:
@@ -130,7 +132,8 @@ def cases_of(names: Sequence[str], *, quick: bool) -> list[Case]:
         if not any(cell.startswith(name) for cell in CELLS):
             close = nearest(name, CELLS)
             raise UsageError(
-                f"--cells {name}: no cell of the suite", f"did you mean {close}?" if close else f"known are {', '.join(CELLS)}"
+                f"--cells {name}: no cell of the suite",
+                f"did you mean {close}?" if close else f"known are {', '.join(CELLS)}",
             )
     chosen = [cell for cell in CELLS.values() if not names or any(cell.name.startswith(name) for name in names)]
     return [Case(cell, number) for cell in chosen for number in range(_number(cell, quick))]
@@ -148,7 +151,8 @@ def hashes_of(sample: Sample) -> tuple[str, str]:
     A figure that lies on the border of one rounding lies in the middle of the other, so that where only last bits
     differ one of the hashes stays.
     """
-    figures = np.concatenate([_blocks(sample.light), _blocks(sample.truth), [sample.psf.pixels.max(), sample.background]])
+    known = [float(sample.psf.pixels.max()), sample.background]
+    figures = np.concatenate([_blocks(sample.light), _blocks(sample.truth), known])
     digits = np.log(np.abs(figures) + ROUNDING) / ROUNDING
     one, other = (
         hashlib.sha256(np.floor(digits + shift).astype("<i8").tobytes()).hexdigest()[:16] for shift in (0.0, 0.5)
@@ -159,7 +163,8 @@ def hashes_of(sample: Sample) -> tuple[str, str]:
 def _blocks(volume: NDArray[np.float32]) -> NDArray[np.float64]:
     """Means over a sixteenth of the field each."""
     z, y, x = volume.shape
-    return volume.astype(np.float64).reshape(z, 4, y // 4, 4, x // 4).mean((0, 2, 4)).ravel()
+    means: NDArray[np.float64] = volume.astype(np.float64).reshape(z, 4, y // 4, 4, x // 4).mean((0, 2, 4))
+    return means.ravel()
 
 
 @cache

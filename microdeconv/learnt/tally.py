@@ -1,4 +1,4 @@
-"""Figures of many samples against each other: means with intervals, the worst, how many are worse, what was aimed at."""
+"""Figures of many samples against each other: means with intervals, the worst, the share that is worse, the aims."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Comparison:
     worst: float
     worse: float
 
-    def told(self) -> dict[str, float]:
-        """As JSON has it, rounded."""
-        return {key: round(value, 5) for key, value in asdict(self).items()}
+    def told(self) -> dict[str, float | None]:
+        """As JSON has it, rounded; of one sample the error is not known."""
+        return {key: None if math.isnan(value) else round(value, 5) for key, value in asdict(self).items()}
 
 
 def compare(better: Sequence[float] | NDArray[np.float64], base: Sequence[float] | NDArray[np.float64]) -> Comparison:
@@ -109,7 +109,7 @@ class Reached:
         return {**asdict(self.aim), "value": round(self.value, 5), "reached": self.good}
 
 
-NETWORK, GUARDED, AUTOMATIC, ORACLE = "network", "guarded", "rl", "rl-best"
+NETWORK, GUARDED, GUESS, AUTOMATIC, ORACLE = "network", "guarded", "guess", "rl", "rl-best"
 GAINS = {"2d-seen": 0.8, "2d-structure": 0.5, "2d-psf": 0.8, "2d-both": 0.4}
 RIGHT = tuple(f"{d}-{kind}" for d in ("2d", "3d") for kind in ("seen", "structure", "psf", "both"))
 WRONG = tuple(f"{d}-{kind}" for d in ("2d", "3d") for kind in ("narrow", "wide", "spherical"))
@@ -124,7 +124,11 @@ AIMS = (
     Aim("2d-photographs", GUARDED, AUTOMATIC, "psnr", "mean", 0.0),
     *(Aim(f"{d}-empty", GUARDED, AUTOMATIC, "calm", "least", -3.0) for d in ("2d", "3d")),
     *(Aim(f"{d}-{kind}", GUARDED, AUTOMATIC, "few", "mean", 0.0) for d in ("2d", "3d") for kind in ("spots", "empty")),
-)
+    *(
+        Aim(f"{d}-{kind}", GUESS, base, "psnr", "low", 0.0)
+        for d in ("2d", "3d") for kind in ("psf", "both") for base in ("raw", "unsharp")
+    ),
+)  # fmt: skip
 
 
 def pairs(rows: Sequence[Row], cell: str, method: str, metric: str) -> dict[int, float]:
