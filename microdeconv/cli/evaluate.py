@@ -145,7 +145,8 @@ def _compared(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, st
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Per cell: the mean of every figure of every method, and ours against the others."""
-    from microdeconv.learnt.tally import means
+    from microdeconv.learnt.suite import LEVELS
+    from microdeconv.learnt.tally import comparison, means
 
     told: dict[str, Any] = {}
     for cell in dict.fromkeys(row["cell"] for row in rows):
@@ -153,7 +154,13 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         figures = {name: {k: round(v, 5) for k, v in means(rows, cell, name).items()} for name in names}
         told[cell] = {"means": figures, "differences": []}
     for cell, method, base, metric, one in _compared(rows):
-        told[cell]["differences"].append({"method": method, "against": base, "metric": metric, **one.told()})
+        levels = [
+            comparison([r for r in rows if r["level"] == n], cell, method, base, metric) for n in range(len(LEVELS))
+        ]
+        told[cell]["differences"].append({
+            "method": method, "against": base, "metric": metric, **one.told(),
+            "by_photons": [level and round(level.mean, 5) for level in levels],
+        })  # fmt: skip
     return told
 
 

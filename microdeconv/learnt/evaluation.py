@@ -126,8 +126,9 @@ def figures_of(image: Image, sample: Sample) -> dict[str, float]:
     Returns
     -------
     dict
-        "psnr" (dB), "nrmse", "ssim", "correlation" (mean over rings or shells), "period" (voxels, at 1/7), and the
-        parts of NRMSE "in_band" and "out_of_band", where the true OTF passes more than 2 % or less.
+        "psnr" (dB), "nrmse", "ssim", "correlation" (mean over rings or shells), "period" (voxels, at 1/7), "light" (of
+        the whole field, over the truth's), and the parts of NRMSE "in_band" and "out_of_band", where the true OTF
+        passes more than 2 % or less.
     """
     truth, result = quality.inner(sample.truth), quality.inner(image)
     curve = fourier_correlation(result, truth)
@@ -138,6 +139,7 @@ def figures_of(image: Image, sample: Sample) -> dict[str, float]:
         "ssim": quality.ssim(result, truth, rescale=False),
         "correlation": curve.mean,
         "period": curve.resolution(),
+        "light": float(image.sum(dtype=np.float64) / sample.truth.sum(dtype=np.float64)),
         "in_band": inside,
         "out_of_band": outside,
     }

@@ -40,7 +40,9 @@ def test_a_table_and_files(tmp_path, small_suite, capsys):
     assert told["not_frozen"] == 0
     assert set(told["cells"]) == {"2d-seen", "2d-empty"}
     assert set(told["cells"]["2d-seen"]["means"]) == {"raw", "rl", "network", "guarded", "rl-best"}
-    assert {"mean", "low", "high", "fifth", "worst", "worse"} <= set(told["cells"]["2d-seen"]["differences"][0])
+    difference = told["cells"]["2d-seen"]["differences"][0]
+    assert {"mean", "low", "high", "fifth", "worst", "worse"} <= set(difference)
+    assert difference["by_photons"] == [difference["mean"], None, None, None]
     with (folder / "samples.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 9  # five of an image, four of an empty one

@@ -38,6 +38,7 @@ def test_the_truth_itself(sample):
 def test_intensities_count(sample):
     assert figures_of(2 * sample.truth, sample)["nrmse"] == pytest.approx(1)
     assert figures_of(2 * sample.truth, sample)["correlation"] == pytest.approx(1)
+    assert figures_of(2 * sample.truth, sample)["light"] == pytest.approx(2)
 
 
 def test_bands_share_the_error_out(sample):
