@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+SSIM_WINDOW = 11  # voxels along each axis
 
 
 def inner(volume: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -20,20 +21,26 @@ def scaled(result: NDArray[np.generic], truth: NDArray[np.generic]) -> Values:
     return x * (float((x * t).sum()) / power) if power else x
 
 
-def nrmse(result: NDArray[np.generic], truth: NDArray[np.generic]) -> float:
-    """Root of the mean squared error over the root of the truth's mean square, after the best scale."""
+def _compared(result: NDArray[np.generic], truth: NDArray[np.generic], rescale: bool) -> Values:
+    return scaled(result, truth) if rescale else result.astype(np.float64)
+
+
+def nrmse(result: NDArray[np.generic], truth: NDArray[np.generic], *, rescale: bool = True) -> float:
+    """Root of the mean squared error over the root of the truth's mean square, after the best scale or as it is."""
     t = truth.astype(np.float64)
-    return float(np.sqrt(np.square(scaled(result, truth) - t).mean() / np.square(t).mean()))
+    return float(np.sqrt(np.square(_compared(result, truth, rescale) - t).mean() / np.square(t).mean()))
 
 
-def psnr(result: NDArray[np.generic], truth: NDArray[np.generic]) -> float:
-    """Peak signal-to-noise ratio in dB, the peak being the truth's maximum, after the best scale."""
+def psnr(result: NDArray[np.generic], truth: NDArray[np.generic], *, rescale: bool = True) -> float:
+    """Peak signal-to-noise ratio in dB, the peak being the truth's maximum, after the best scale or as it is."""
     t = truth.astype(np.float64)
-    return float(10 * np.log10(t.max() ** 2 / np.square(scaled(result, truth) - t).mean()))
+    return float(10 * np.log10(t.max() ** 2 / np.square(_compared(result, truth, rescale) - t).mean()))
 
 
-def ssim(result: NDArray[np.generic], truth: NDArray[np.generic]) -> float:
-    """Structural similarity (scikit-image, Gaussian weights), after the best scale.
+def ssim(result: NDArray[np.generic], truth: NDArray[np.generic], *, rescale: bool = True) -> float:
+    """Structural similarity (scikit-image, Gaussian weights), after the best scale or as it is.
+
+    Of volumes with fewer planes than its window the mean over the planes.
 
     References
     ----------
@@ -41,9 +48,7 @@ def ssim(result: NDArray[np.generic], truth: NDArray[np.generic]) -> float:
     """
     from skimage.metrics import structural_similarity
 
-    t = truth.astype(np.float64).squeeze()
-    return float(
-        structural_similarity(  # type: ignore[no-untyped-call]
-            scaled(result, truth).squeeze(), t, data_range=t.max() - t.min(), gaussian_weights=True
-        )
-    )
+    x, t = _compared(result, truth, rescale).squeeze(), truth.astype(np.float64).squeeze()
+    planes = [(x, t)] if min(t.shape) >= SSIM_WINDOW or t.ndim == 2 else zip(x, t, strict=True)
+    known = {"data_range": t.max() - t.min(), "gaussian_weights": True}
+    return float(np.mean([structural_similarity(a, b, **known) for a, b in planes]))  # type: ignore[no-untyped-call]

@@ -22,3 +22,10 @@ def test_known_answers():
     assert quality.psnr(result, truth) == pytest.approx(10 * np.log10(1 / (error / 100)))
     assert quality.inner(np.zeros((10, 20, 5))).shape == (8, 16, 5)
     assert quality.nrmse(np.zeros(4), np.ones(4)) == 1
+
+
+def test_absolute_intensities_count_when_asked_for():
+    truth = np.random.default_rng(0).random((12, 20, 20))
+    assert quality.nrmse(3 * truth, truth, rescale=False) == pytest.approx(2)
+    assert quality.psnr(truth + 0.1, truth, rescale=False) == pytest.approx(20 * np.log10(truth.max() / 0.1))
+    assert quality.ssim(3 * truth, truth, rescale=False) < 0.9
