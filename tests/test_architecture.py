@@ -23,14 +23,11 @@ HELPS = [
     ["psf", "estimate"],
     ["psf", "check"],
     ["psf", "list"],
-<<<<<<< HEAD
     ["models"],
     ["models", "list"],
     ["models", "show"],
     ["models", "export"],
-=======
     ["evaluate"],
->>>>>>> a457e1a617f442d4d25ebcc4f90ecc419f09c1d6
     ["info"],
     ["devices"],
     ["config"],

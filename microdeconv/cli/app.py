@@ -12,11 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from microdeconv import __version__
-<<<<<<< HEAD
-from microdeconv.cli import look, models, psf, run
-=======
-from microdeconv.cli import evaluate, look, psf, run
->>>>>>> a457e1a617f442d4d25ebcc4f90ecc419f09c1d6
+from microdeconv.cli import evaluate, look, models, psf, run
 from microdeconv.cli.flags import join_numbers, need_command
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError
@@ -53,11 +49,8 @@ def build_app() -> typer.Typer:
 
     run.add_to(app)
     psf.add_to(app)
-<<<<<<< HEAD
     models.add_to(app)
-=======
     evaluate.add_to(app)
->>>>>>> a457e1a617f442d4d25ebcc4f90ecc419f09c1d6
     look.add_to(app)
     return app
 

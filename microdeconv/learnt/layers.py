@@ -14,6 +14,7 @@ EPSILON = 1e-3  # of a channel's variance: correlations beyond it are not undone
 SETTLING = 400  # batches after which the statistics of a decorrelation stand still
 MEMORY = 0.98  # of the running statistics
 SLOPE = 0.1  # of the leaky parts
+ALIKE = 1e-3  # nearly equal, to a pooling
 
 
 class Decorrelation(nn.Module):
@@ -181,7 +182,7 @@ class UNet(nn.Module):
         x = self._at(0, self.first(x), planes)
         skips, places = [x], []
         for level in (0, 1):
-            pooled, place = nn.functional.max_pool2d(x, 2, return_indices=True)
+            pooled, place = _pooled(x)
             places.append(place)
             x = self._at(level + 1, self.narrow[level](pooled), planes)
             skips.append(x)
@@ -199,3 +200,11 @@ class UNet(nn.Module):
         if not self.switches:
             return nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         return nn.functional.max_unpool2d(x, place, [2, 2])
+
+
+def _pooled(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest of 2 x 2 and where it was; of nearly equal ones the first, so that rounding cannot move it elsewhere."""
+    first = torch.tensor([[3.0, 2.0], [1.0, 0.0]], device=x.device).mul_(ALIKE)
+    lifted = x + first.repeat(x.shape[2] // 2, x.shape[3] // 2)
+    _, place = nn.functional.max_pool2d(lifted, 2, return_indices=True)
+    return x.flatten(2).gather(2, place.flatten(2)).reshape(place.shape), place
