@@ -152,7 +152,7 @@ def deconvolve(
         cut = plan_cut(volume.shape, kernel, chosen, machine, machine_options.tile, held)
         parameters, camera, stopping = (build(g, values) for g in (chosen.parameters, CameraOptions, Stopping))
         if chosen.check:
-            chosen.check(parameters)
+            noted += chosen.check(parameters, kernel is not DELTA, volume.shape[0], voxel_um)
         settings = settle(volume, kernel, 0, chosen, parameters, camera, stopping, machine, voxel_um=voxel_um)
         result, later, told = refined(volume, kernel, chosen, settings, machine, cut)
     result = result.reshape(shape)

@@ -106,7 +106,8 @@ def plan(request: Request) -> Plan:
     held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
     held += voxels * HELD if method.companion else 0
     if method.check:
-        method.check(parameters)
+        kernel = not is_none(values["psf"].value)
+        notes += method.check(parameters, kernel, header.size("Z"), header.voxel_um)
     _check_files(request, [one.path for one in files_of(values["psf"].value)], outputs, options, header_out.n_bytes)
     notes += refuse_surplus(values, header.size("C"))
     settled = [_optics_of(header, number, request) for number in channels]

@@ -120,7 +120,8 @@ class Method:
         Floats held at the worst moment per voxel of the transform grid, of the object grid and of the field, for the
         plan of memory; `tests/measure/memory.py` measures what is really taken.
     check
-        Refuses parameters that cannot work, before any voxel is read.
+        Refuses parameters that cannot work, before any voxel is read, and gives warnings: of parameters, whether there
+        is a PSF, the number of planes, and the voxel size.
     """
 
     name: str
@@ -136,7 +137,7 @@ class Method:
     kernel_free: bool = False
     keeps_counts: bool = False
     floats: tuple[float, float, float] = (7.0, 7.0, 6.0)
-    check: Callable[[Any], None] | None = None
+    check: Callable[[Any, bool, int, tuple[float, float, float] | None], list[str]] | None = None
 
     @property
     def stopped(self) -> Method:

@@ -15,6 +15,7 @@ from microdeconv.machine import Machine
 from microdeconv.problem import Method
 from microdeconv.stack import Psf, PsfSet
 
+UNUSUAL = 15.0  # of `Usual.distance`: nine of ten pictures of the training's kinds are below
 NO_PSF = "without a PSF the network guesses: nothing in the image can check it, measure nothing on it"
 
 
@@ -80,7 +81,15 @@ def deconvolve(
     image -= classical
     image *= verdict.trust
     image += classical
-    return Refined(image, (*notes, *more, *noted), verdict.told())
+    told = verdict.told()
+    unlike = settings.parameters.unlike
+    if unlike is not None:
+        told["unlike_training"] = round(unlike, 1)
+        if unlike > UNUSUAL:
+            noted.append(
+                f"the image is unlike those that the network was trained on ({unlike:.1f}, mostly < {UNUSUAL:g})"
+            )
+    return Refined(image, (*notes, *more, *noted), told)
 
 
 def _unfit(chi: float, settings: Settings) -> str:

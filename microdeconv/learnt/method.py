@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
-from microdeconv.options import Auto, option
+from microdeconv.errors import UsageError
+from microdeconv.learnt.card import doubts
+from microdeconv.options import AUTO, Auto, option
 from microdeconv.problem import Iterate, Problem
+
+if TYPE_CHECKING:
+    from microdeconv.learnt.weights import Model
 
 WITH_PSF, WITHOUT_PSF = "small", "free"  # models that are shipped
 Trust = float | Literal["auto", "off"]
@@ -43,6 +49,8 @@ class Learnt:
         Typical brightness of the object, photo-electrons; found once for all tiles.
     voxel_um
         (z, y, x); for the network that gets no PSF.
+    unlike
+        How unlike the training's pictures the volume is, see `Usual.distance`.
     """
 
     model: str | Auto = option(
@@ -62,30 +70,49 @@ class Learnt:
     )
     scale: float = 0.0
     voxel_um: tuple[float, float, float] | None = None
+    unlike: float | None = None
 
 
-def prepare(problem: Problem, parameters: Learnt, voxel_um: tuple[float, float, float] | None) -> Learnt:
-    """Find the scale of a volume from a telling part of it."""
-    import torch
-
-    from microdeconv.learnt.physics import scale_of
-
-    with torch.inference_mode():
-        return replace(parameters, scale=scale_of(problem), voxel_um=voxel_um)
-
-
-def check(parameters: Learnt) -> None:
-    """Load the network that was named, if one was: what is wrong with it is told before any voxel is read.
+def check(parameters: Learnt, kernel: bool, planes: int, voxel_um: tuple[float, float, float] | None) -> list[str]:
+    """Load the network before any voxel is read, so that what is wrong with it is told at once; give its doubts.
 
     Raises
     ------
     MicrodeconvError
-        Of the kind that fits, see `load_model`.
+        Of the kind that fits, see `load_model`; `UsageError` for a network that wants a PSF where there is none, or
+        none where there is one.
     """
+    card = _model(parameters.model, kernel, "cpu").card
+    if card.get("psf") in ("needed", "none") and (card["psf"] == "needed") != kernel:
+        wants, remedy = ("a PSF", "give one, or the optics") if kernel is False else ("no PSF", "give --psf none")
+        raise UsageError(f"the network {card.get('name', parameters.model)} wants {wants}", remedy)
+    if not kernel and parameters.trust != AUTO:
+        raise UsageError("--trust does not apply without a PSF: nothing can judge the network", "leave it out")
+    return doubts(card, planes, voxel_um)
+
+
+@lru_cache(4)
+def _model(name: str, kernel: bool, device: str) -> Model:
     from microdeconv.learnt.weights import load_model
 
-    if parameters.model != "auto":
-        load_model(parameters.model)
+    return load_model((WITH_PSF if kernel else WITHOUT_PSF) if name == AUTO else name, device)
+
+
+def prepare(problem: Problem, parameters: Learnt, voxel_um: tuple[float, float, float] | None) -> Learnt:
+    """Find the scale of a volume from a telling part of it, and how unlike the training's pictures it is."""
+    import torch
+
+    from microdeconv.learnt.physics import observe, scale_of
+
+    model = _model_for(problem, parameters)
+    with torch.inference_mode():
+        scale = scale_of(problem)
+        unlike = model.usual.distance(observe(problem, scale, voxel_um).bank) if model.usual else None
+    return replace(parameters, scale=scale, voxel_um=voxel_um, unlike=unlike)
+
+
+def _model_for(problem: Problem, parameters: Learnt) -> Model:
+    return _model(parameters.model, problem.blur.psf.shape != (1, 1, 1), str(problem.blur.device))
 
 
 def learnt(problem: Problem, parameters: Learnt) -> Iterator[Iterate]:
@@ -111,13 +138,9 @@ def learnt(problem: Problem, parameters: Learnt) -> Iterator[Iterate]:
 
     from microdeconv.learnt.network import views_of
     from microdeconv.learnt.physics import scale_of
-    from microdeconv.learnt.weights import load_model
 
     with torch.inference_mode():
-        name = parameters.model
-        if name == "auto":
-            name = WITHOUT_PSF if problem.blur.psf.shape == (1, 1, 1) else WITH_PSF
-        network = load_model(name, str(problem.blur.device)).network
+        network = _model_for(problem, parameters).network
         scale = parameters.scale or scale_of(problem)
         views = views_of(problem, scale, network.architecture.scales, parameters.voxel_um)
         whole = views[-1].start.clone()

@@ -24,6 +24,7 @@ STEPPED = ("object", "RL step", "Wiener step", "back-projected residual", "RL 10
 MOST = 3.0  # times, at most, that a step makes a voxel brighter
 LEFT = 0.2  # of a voxel's light, at least, that momentum leaves
 USUAL_UM = 0.1
+LEAST_NOISE = 0.1  # photo-electrons, variance: no camera has less
 SCALED = 10  # steps of the object whose brightness is the scale
 COARSER = (0.25, 0.5, 0.25)  # a pixel of half the resolution, drawn and seen, per axis
 
@@ -234,7 +235,7 @@ def data_step(view: View, x: Tensor, strength: Tensor) -> Tensor:
     ratio = _adjoint(image / predicted, blur) * blur.inverse_normalisation()
     residual = image - predicted
     linear = blur.crop(_wiener(residual, strength, blur))
-    whitened = residual * math.sqrt(view.scale) / predicted.sqrt()
+    whitened = residual * math.sqrt(view.scale) / predicted.clamp_min(LEAST_NOISE / view.scale).sqrt()
     back = blur.crop(_adjoint(whitened, blur))
     stepped = x * blur.crop(ratio).clamp_max(MOST)
     return torch.stack([x, stepped, linear, back, view.bank[2], view.bank[-1]])

@@ -43,7 +43,7 @@ def recipe_for(changes, steps, seed):
     return Recipe(architecture, steps=steps, seed=seed, plane=(1, 96, 96), volume_every=0, validated=4)
 
 
-def test_samples(number=24):
+def fresh_samples(number):
     """Planes that no training has: seen and unseen structures and PSFs."""
     cells = [("seen", "seen"), ("unseen", "seen"), ("seen", "unseen"), ("unseen", "unseen")]
     for place in range(number):
@@ -74,7 +74,7 @@ def main():
     given = words.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    samples = list(test_samples())
+    samples = list(fresh_samples(24))
     scores = {}
     for name in ["full", *(n for n in VARIANTS if n in given.only and n != "full")]:
         rows, seconds = [], 0.0
