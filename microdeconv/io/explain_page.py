@@ -14,7 +14,7 @@ from microdeconv.io.page import heat, opening, png, write_html
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SIDE = 260  # pixels of a picture's longer side
+SIDE = 224  # pixels of a picture's longer side: four stand in a row
 ROUND = 16  # voxels round the region that are shown of what filters saw
 CHART, TALL, FOOT = 560, 110, 16  # pixels of a chart, and the room below it
 TITLE = "What the network did"
