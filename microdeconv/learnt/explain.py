@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from microdeconv.blur import Blur
 from microdeconv.errors import UsageError
 from microdeconv.fft import Shape
+from microdeconv.learnt.guard import PASSED
 from microdeconv.problem import Problem
 from microdeconv.psf.extent import support
 from microdeconv.stack import Psf, PsfSet
@@ -28,7 +29,6 @@ EDGE, PLANES = 32, 5  # voxels of a region that nobody gave the size of
 PSF_SHARE = 0.97  # of the PSF's energy comes from within the surroundings
 REACH, REACH_PLANES = 48, 8  # voxels that the network looks beyond
 GRID = 16  # surroundings begin at multiples, so that pooling takes the same voxels together as in a run
-OTF_LEAST = 0.02  # of its value at zero: below, nothing in the data can be told from noise
 PATCHES = (9, 5)  # along y and x, of small and of large fields
 SMALL = 150_000  # voxels
 PATCH_LEAST = 4  # voxels
@@ -218,7 +218,7 @@ def _change(other: Tensor, result: Tensor) -> float:
 
 
 def split_bands(blur: Blur, correction: Tensor) -> tuple[Tensor, Tensor]:
-    """Split a volume into what lies where the OTF passes more than `OTF_LEAST`, and the rest.
+    """Split a volume into what lies where the OTF passes more than `PASSED`, and the rest.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def split_bands(blur: Blur, correction: Tensor) -> tuple[Tensor, Tensor]:
     point = np.zeros(blur.psf.shape, np.float32)
     point[tuple(n // 2 for n in point.shape)] = 1
     alike = Blur(Psf(point, None, None, "point"), blur.field, blur.device)  # the same grid, passing everything
-    mask = (passed > OTF_LEAST**2).to(torch.float32)
+    mask = (passed > PASSED**2).to(torch.float32)
     inside = alike.crop(alike.restore(continue_field(correction, alike.margin), mask))
     return inside, correction - inside
 
@@ -244,7 +244,7 @@ def _bands(told: Explanation, view: View, result: Tensor, region: Box) -> None:
     """Energy of the correction where the data can confirm it, and where they cannot."""
     correction = result - view.begun
     inside, outside = split_bands(view.problem.blur, correction)
-    found: dict[str, Any] = {"otf_least": OTF_LEAST}
+    found: dict[str, Any] = {"otf_least": PASSED}
     for name, box in (("region", region.slices), ("field", (slice(None),) * 3)):
         within, beyond = (float(part[box].square().sum(dtype=part.double().dtype)) for part in (inside, outside))
         total = within + beyond
@@ -265,7 +265,7 @@ def in_words(share: float | None, change: float) -> str:
         return "The network left the Richardson-Lucy iterate as it was: there is no correction to judge."
     return (
         f"The correction is {100 * change:.2g} % as strong as the result. {100 * (1 - share):.0f} % of its energy lies "
-        f"at frequencies of which the microscope passes more than {100 * OTF_LEAST:.0f} %: the counts can confirm or "
+        f"at frequencies of which the microscope passes more than {100 * PASSED:.0f} %: the counts can confirm or "
         f"deny that part. {100 * share:.0f} % lies at frequencies of which next to nothing reaches the camera: nothing "
         "in the data can confirm that part, it is what the network learnt to expect of such structures."
     )

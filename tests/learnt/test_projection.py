@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import problem_of
 
+from microdeconv.learnt.layers import pooled
 from microdeconv.learnt.network import Architecture, IRDNet, views_of
 from microdeconv.learnt.physics import CHANNELS, STEPPED
 from microdeconv.learnt.projection import box_at, deviation, project, seen_by, traced
@@ -48,7 +49,7 @@ def down(trace, level, x):
     x = linear(net.first)(linear(trace.enter)(x))
     for one in range(level + 1):
         if one:
-            _, places = torch.nn.functional.max_pool2d(trace.levels[one - 1], 2, return_indices=True)
+            _, places = pooled(trace.levels[one - 1])
             x = x.flatten(2).gather(2, places.flatten(2)).reshape(places.shape)
             x = linear(net.narrow[one - 1])(x)
         unit, axial = net.units[one], net.axial[one]
