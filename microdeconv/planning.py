@@ -119,7 +119,7 @@ def plan(request: Request) -> Plan:
         psf = (
             DELTA
             if method.keeps_counts or is_none(values["psf"].value)
-            else _psf_for(request, values, optics, header, number)
+            else psf_for(request.input, values, optics, header, number)
         )
         notes += [f"PSF: {n}" for n in psf.notes] + _sampling_notes(optics, header)
         notes += _check_notes(psf, optics, header.voxel_um) if files_of(values["psf"].value) else []
@@ -255,14 +255,27 @@ def _refuse_idle_depths(values: Mapping[str, Sourced], settled: list[Optics], he
         raise UsageError(f"--depths {asked.value}: the PSF does not change with depth here", remedy)
 
 
-def _psf_for(
-    request: Request,
-    values: Mapping[str, Sourced],
-    optics: Optics,
-    header: Header,
-    number: int,
-) -> Psf | PsfSet:
-    """The PSF of a channel: its own in files of as many channels, else the files' only one, else computed."""
+def psf_for(path: Path, values: Mapping[str, Sourced], optics: Optics, header: Header, number: int) -> Psf | PsfSet:
+    """Give the PSF of a channel: its own in files of as many channels, else the files' only one, else computed.
+
+    Parameters
+    ----------
+    path
+        The stack, for messages.
+    values
+        Of the options of `PsfOptions`, `Model` and `DepthOptions`, by key.
+    optics
+        Of the channel.
+    header
+        Of the stack.
+    number
+        The channel.
+
+    Raises
+    ------
+    DataError
+        When neither a file nor the optics tell it, or a file is no PSF for this stack.
+    """
     options: PsfOptions = build(PsfOptions, values)
     voxel = header.voxel_um
     if files_of(options.psf):
@@ -273,9 +286,7 @@ def _psf_for(
         )  # fmt: skip
     lacking = header.lacking(optics)
     if lacking or voxel is None:
-        raise DataError(
-            f"{request.input}: the optics are not all known", f"give {' '.join(lacking)}, or a PSF with --psf"
-        )
+        raise DataError(f"{path}: the optics are not all known", f"give {' '.join(lacking)}, or a PSF with --psf")
     model: Model = build(Model, values)
     theory, depths = model.settled(optics.na or 0.0), values["depths"].value
     if is_estimate(options.psf):  # of one PSF, whose size this is

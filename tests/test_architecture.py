@@ -28,6 +28,7 @@ HELPS = [
     ["models", "show"],
     ["models", "export"],
     ["evaluate"],
+    ["explain"],
     ["info"],
     ["devices"],
     ["config"],

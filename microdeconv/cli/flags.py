@@ -18,7 +18,7 @@ from microdeconv.options import Option, Sourced, convert
 from microdeconv.request import LINE
 
 PREFIX = "MICRODECONV_"
-TRIPLES = ("--voxel",)
+NUMBERS = {"--voxel": 3, "--region": 6}  # flags that take so many, at most
 
 
 def with_options(function: Callable[..., Any], options: Iterable[Option]) -> Callable[..., Any]:
@@ -107,15 +107,15 @@ def _plain(value: Any) -> Any:
 
 
 def join_numbers(words: Sequence[str]) -> list[str]:
-    """Join the two or three numbers after `--voxel` into one word: a flag with as many values as one likes."""
+    """Join the numbers after `--voxel` and `--region` into one word: flags with as many values as one likes."""
     joined: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
         joined.append(word)
-        if word in TRIPLES:
+        if word in NUMBERS:
             numbers: list[str] = []
-            while rest and len(numbers) < 3 and _is_number(rest[0]):
+            while rest and len(numbers) < NUMBERS[word] and _is_number(rest[0]):
                 numbers.append(rest.pop(0))
             if numbers:
                 joined.append(" ".join(numbers))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from microdeconv.io.atomic import atomic_output
+from microdeconv.io.page import COLOURS, opening, png, write_html
 from microdeconv.stack import Psf, Zyx
 
 if TYPE_CHECKING:
@@ -21,24 +19,7 @@ if TYPE_CHECKING:
 DECADES = 4
 PANEL = 260  # pixels of a section's longer side
 MAP, EDGE = 300, 46  # pixels of a map, and the room round it for its words
-COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis
 AXES = "zyx"
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d232b; --faint: #5b6673; --paper: #fff; --line: #d7dce2; --mark: #8a4b00 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ee; --faint: #9aa5b1; --paper: #14181d; --line: #333b45; --mark: #ffb454 } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-       max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: right }
-th:first-child, td:first-child { text-align: left }
-.facts td { text-align: left } .notes { color: var(--mark) }
-.wide { overflow-x: auto } .row { display: flex; flex-wrap: wrap; gap: 1rem }
-figure { margin: 0 } figcaption { color: var(--faint); font-size: .85rem; max-width: 21rem }
-img { image-rendering: pixelated; display: block; background: #000 }
-svg { display: block; max-width: 100% } svg text { fill: var(--ink); font-size: 11px }
-"""
 
 
 class Theory(NamedTuple):
@@ -97,9 +78,7 @@ def write_page(
         See `atomic_output`.
     """
     parts = [
-        "<h1>Measured PSF</h1>",
-        "<table class=facts>" + "".join(f"<tr><td>{k}<td>{html.escape(v)}" for k, v in facts.items() if v) + "</table>",
-        "".join(f"<p class=notes>{html.escape(note)}</p>" for note in notes),
+        opening("Measured PSF", facts, notes),
         "<h2>Width and symmetry</h2>",
         _widths(psf, widths_um, rows, theory),
         "<h2>Sections through the peak</h2>",
@@ -110,10 +89,7 @@ def write_page(
         "<h2>Beads</h2>",
         _table(rows),
     ]
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>Measured PSF</title><style>{STYLE}</style>"
-    view = '<meta name=viewport content="width=device-width, initial-scale=1">'
-    with atomic_output(path, overwrite=overwrite) as partial:
-        partial.write_text(head + view + "<body>" + "\n".join(parts) + "</body></html>\n", encoding="utf-8")
+    write_html(path, "Measured PSF", parts, overwrite=overwrite)
 
 
 def _widths(psf: Psf, widths: Zyx, rows: Sequence[Mapping[str, Any]], theory: Theory | None) -> str:
@@ -155,19 +131,10 @@ def _sections(name: str, pixels: NDArray[Any], voxel: Zyx | None) -> str:
             extent = f"{plane.shape[1] * wide:.3g} × {plane.shape[0] * tall:.3g} µm"
             alt = f"{label} section of the PSF {name}, {scale}, {extent}"
             figures.append(
-                f'<figure><img alt="{alt}" width={max(width, 1)} height={max(height, 1)} src="{_png(level)}">'
+                f'<figure><img alt="{alt}" width={max(width, 1)} height={max(height, 1)} src="{png(level)}">'
                 f"<figcaption>{label}, {name}, {scale}; {extent}</figcaption></figure>"
             )
     return f"<div class=row>{''.join(figures)}</div>"
-
-
-def _png(level: NDArray[Any]) -> str:
-    """A grey picture of values from 0 to 1, as a data address."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(np.round(255 * np.clip(level, 0, 1)).astype(np.uint8)).save(file, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _map(rows: Sequence[Mapping[str, Any]], axis: str) -> str:

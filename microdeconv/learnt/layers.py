@@ -182,9 +182,9 @@ class UNet(nn.Module):
         x = self._at(0, self.first(x), planes)
         skips, places = [x], []
         for level in (0, 1):
-            pooled, place = _pooled(x)
+            smaller, place = pooled(x)
             places.append(place)
-            x = self._at(level + 1, self.narrow[level](pooled), planes)
+            x = self._at(level + 1, self.narrow[level](smaller), planes)
             skips.append(x)
         for level, (skip, place) in enumerate(zip(skips[1::-1], places[::-1], strict=True)):
             x = self.dense[level](nn.functional.leaky_relu(self._up(self.widen[level](x), place), SLOPE)) + skip
@@ -202,7 +202,7 @@ class UNet(nn.Module):
         return nn.functional.max_unpool2d(x, place, [2, 2])
 
 
-def _pooled(x: Tensor) -> tuple[Tensor, Tensor]:
+def pooled(x: Tensor) -> tuple[Tensor, Tensor]:
     """Largest of 2 x 2 and where it was; of nearly equal ones the first, so that rounding cannot move it elsewhere."""
     first = torch.tensor([[3.0, 2.0], [1.0, 0.0]], device=x.device).mul_(ALIKE)
     lifted = x + first.repeat(x.shape[2] // 2, x.shape[3] // 2)
