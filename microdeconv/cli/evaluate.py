@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUITE = "Suite"
 UNUSED = ("memory", "tile")  # the samples are small
 OURS = ("network", "guarded", "guess")
-BASES = {"network": ("rl-best", "rl"), "guarded": ("rl-best", "rl"), "guess": ("raw", "unsharp")}
+BASES = {"network": ("rl-best", "rl-best-seen", "rl"), "guarded": ("rl-best", "rl"), "guess": ("raw", "unsharp")}
 METRICS = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 3), "correlation": ("FRC/FSC", 3), "f1": ("spots' F1", 3)}
 HEADS = ("cell", "n", "method", "against", "figure", "it has", "difference", "95 %", "5th", "worst", "worse")
 

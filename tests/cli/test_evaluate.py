@@ -39,13 +39,13 @@ def test_a_table_and_files(tmp_path, small_suite, capsys):
     told = json.loads((folder / "suite.json").read_text())
     assert told["not_frozen"] == 0
     assert set(told["cells"]) == {"2d-seen", "2d-empty"}
-    assert set(told["cells"]["2d-seen"]["means"]) == {"raw", "rl", "network", "guarded", "rl-best"}
+    assert set(told["cells"]["2d-seen"]["means"]) == {"raw", "rl", "network", "guarded", "rl-best", "rl-best-seen"}
     difference = told["cells"]["2d-seen"]["differences"][0]
     assert {"mean", "low", "high", "fifth", "worst", "worse"} <= set(difference)
     assert difference["by_photons"] == [difference["mean"], None, None, None]
     with (folder / "samples.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 9  # five of an image, four of an empty one
+    assert len(rows) == 10  # six of an image, four of an empty one
     assert main(words) == 73
     assert "exists already" in capsys.readouterr().err
     assert main([*words, "--overwrite"]) == 0
