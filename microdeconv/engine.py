@@ -202,6 +202,7 @@ def _blur_for(
     shape: tuple[int, ...], psf: Psf | PsfSet, method: Method, machine: Machine, origin: Shape = (0, 0, 0)
 ) -> Blur:
     margin = MARGIN if method.margin is None else method.margin
+    psf = method.through(psf) if method.through else psf
     return Blur(psf, (shape[0], shape[1], shape[2]), machine.device, margin, origin)
 
 

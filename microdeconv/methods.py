@@ -9,7 +9,7 @@ from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_luc
 from microdeconv.classical.total_variation import WEIGHTS, TotalVariation, total_variation
 from microdeconv.classical.wiener import RATIOS, Wiener, wiener
 from microdeconv.errors import UsageError
-from microdeconv.learnt.method import Learnt, check, learnt, prepare
+from microdeconv.learnt.method import Learnt, check, learnt, prepare, through
 from microdeconv.options import nearest, options_of
 from microdeconv.problem import Method
 
@@ -38,6 +38,7 @@ METHODS = {
             kernel_free=True,
             floats=(7.0, 8.0, 60.0),
             check=check,
+            through=through,
         ),
         Method("identity", identity, Identity, iterative=False, margin=0.0, keeps_counts=True),
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from microdeconv.blur import Blur
+    from microdeconv.stack import Psf, PsfSet
 
 # Below this share of the mean light a prediction counts as dark: no quotient is taken with less.
 DARK = 1e-6
@@ -119,6 +120,8 @@ class Method:
     floats
         Floats held at the worst moment per voxel of the transform grid, of the object grid and of the field, for the
         plan of memory; `tests/measure/memory.py` measures what is really taken.
+    through
+        Gives the PSF between its result and the image, where the result is not at the object's own resolution.
     check
         Refuses parameters that cannot work, before any voxel is read, and gives warnings: of parameters, whether there
         is a PSF, the number of planes, and the voxel size.
@@ -137,6 +140,7 @@ class Method:
     kernel_free: bool = False
     keeps_counts: bool = False
     floats: tuple[float, float, float] = (7.0, 7.0, 6.0)
+    through: Callable[[Psf | PsfSet], Psf | PsfSet] | None = None
     check: Callable[[Any, bool, int, tuple[float, float, float] | None], list[str]] | None = None
 
     @property

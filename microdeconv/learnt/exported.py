@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from microdeconv.blur import Blur
 from microdeconv.learnt.network import IRDNet, views_of
-from microdeconv.learnt.physics import scale_of
+from microdeconv.learnt.physics import promised, scale_of
 from microdeconv.learnt.recipe import Recipe, recipe_of
 from microdeconv.noise import estimate_background
 from microdeconv.problem import Problem
@@ -62,7 +62,7 @@ class Exported(nn.Module):
         known = _point() if kernel is None else ready(kernel[0].cpu().numpy(), None, field, background=False)
         background = max(estimate_background(light.cpu().numpy()).value, 0.0)
         level = max(float(light.mean()) - background, LEAST * max(background, 1.0))
-        problem = Problem(light, Blur(known, field, light.device), background, level)
+        problem = Problem(light, Blur(promised(known), field, light.device), background, level)
         scale = scale_of(problem)
         views = views_of(problem, scale, self.network.architecture.scales)
         found: Tensor = self.network([[view] for view in views])[-1][0]

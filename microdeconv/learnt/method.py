@@ -14,6 +14,7 @@ from microdeconv.problem import Iterate, Problem
 
 if TYPE_CHECKING:
     from microdeconv.learnt.weights import Model
+    from microdeconv.stack import Psf, PsfSet
 
 WITH_PSF, WITHOUT_PSF = "small", "free"  # models that are shipped
 Trust = float | Literal["auto", "off"]
@@ -113,6 +114,13 @@ def prepare(problem: Problem, parameters: Learnt, voxel_um: tuple[float, float, 
 
 def _model_for(problem: Problem, parameters: Learnt) -> Model:
     return _model(parameters.model, problem.blur.psf.shape != (1, 1, 1), str(problem.blur.device))
+
+
+def through(psf: Psf | PsfSet) -> Psf | PsfSet:
+    """The PSF between the network's object and the image; see `promised`."""
+    from microdeconv.learnt.physics import promised
+
+    return promised(psf)
 
 
 def learnt(problem: Problem, parameters: Learnt) -> Iterator[Iterate]:

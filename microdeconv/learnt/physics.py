@@ -24,6 +24,9 @@ STEPPED = ("object", "RL step", "Wiener step", "back-projected residual", "RL 10
 MOST = 3.0  # times, at most, that a step makes a voxel brighter
 LEFT = 0.2  # of a voxel's light, at least, that momentum leaves
 USUAL_UM = 0.1
+RESOLVED = 0.5  # pixels: width of the Gaussian through which the network gives objects, what it promises
+LIFTED = 0.01  # of the spectrum's power, about: what the Gaussian has left less of is not lifted by all of it
+AROUND = 6  # pixels of zeros about a PSF, so that its Gaussian does not wrap
 LEAST_NOISE = 0.1  # photo-electrons, variance: no camera has less
 SCALED = 10  # steps of the object whose brightness is the scale
 COARSER = (0.25, 0.5, 0.25)  # a pixel of half the resolution, drawn and seen, per axis
@@ -150,6 +153,30 @@ def _coarser_psf(psf: Psf | PsfSet) -> Psf | PsfSet:
         places = (z, tuple(p / 2 for p in y), tuple(p / 2 for p in x))
         return replace(psf, parts=tuple(halved(one) for one in psf.parts), places=places)
     return halved(psf)
+
+
+def promised(psf: Psf | PsfSet) -> Psf | PsfSet:
+    """Give the PSF between the object at the resolution that is promised and the image.
+
+    The network gives objects as seen through a Gaussian of half a pixel (in the plane), which an image of many photons
+    cannot be made of by the PSF itself: it is the PSF with that Gaussian taken off. A point stays a point.
+    """
+    if isinstance(psf, PsfSet):
+        return replace(psf, parts=tuple(_sharpened(one) for one in psf.parts))
+    return _sharpened(psf)
+
+
+def _sharpened(psf: Psf) -> Psf:
+    """The spectrum divided by the Gaussian's, as far as noise allows; what falls below zero is cut."""
+    if psf.shape[1:] == (1, 1):
+        return psf
+    pixels = np.pad(psf.pixels.astype(np.float64), [(0, 0), (AROUND, AROUND), (AROUND, AROUND)])
+    spectrum = np.fft.rfft2(pixels)
+    y, x = np.fft.fftfreq(pixels.shape[1])[:, None], np.fft.rfftfreq(pixels.shape[2])
+    passed = np.exp(-2 * (np.pi * RESOLVED) ** 2 * (y**2 + x**2))
+    sharp = np.fft.irfft2(spectrum * passed / (passed**2 + LIFTED), pixels.shape[1:])
+    inner = np.clip(sharp[:, AROUND:-AROUND, AROUND:-AROUND], 0, None)
+    return replace(psf, pixels=np.ascontiguousarray(inner / inner.sum(), np.float32))
 
 
 def halved(psf: Psf) -> Psf:

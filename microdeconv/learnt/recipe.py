@@ -47,7 +47,7 @@ class Recipe:
     """
 
     architecture: Architecture = field(default_factory=Architecture)
-    steps: int = 4500
+    steps: int = 3600
     seed: int = 1
     plane: Shape = (1, 128, 128)
     batch: int = 4

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from microdeconv.blur import Blur
 from microdeconv.learnt.lenses import ABERRATIONS, Lens, training_lens, unseen_lens
-from microdeconv.learnt.physics import halved
+from microdeconv.learnt.physics import RESOLVED, halved, promised
 from microdeconv.learnt.scenes import TRAINING, UNSEEN, draw
 from microdeconv.machine import as_tensor
 from microdeconv.problem import Problem
 from microdeconv.stack import Psf
 
 FINER = 2  # drawn and blurred on pixels half as large, so that no sample fits the model to the last digit
-RESOLVED = 0.5  # pixels: width of the Gaussian that the truth is seen through, what the network promises
 KERNEL_PLANES = 17
 PHOTONS = (15.0, 5000.0)  # photo-electrons at the bright end
 Structures = Literal["seen", "unseen", "photographs"]
@@ -66,10 +65,10 @@ class Sample:
         psf = replace(self.psf, pixels=turned(self.psf.pixels))
         return replace(self, light=turned(self.light), truth=turned(self.truth), psf=psf)
 
-    def problem(self, device: str = "cpu") -> Problem:
-        """The question that a method gets."""
+    def problem(self, device: str = "cpu", *, network: bool = False) -> Problem:
+        """The question that a method gets; a network's object is at the resolution that it promises."""
         z, y, x = self.light.shape
-        blur = Blur(self.psf, (z, y, x), device)
+        blur = Blur(promised(self.psf) if network else self.psf, (z, y, x), device)
         level = max(float(self.light.mean()) - self.background, 1e-3 * max(self.background, 1.0))
         return Problem(as_tensor(self.light, device), blur, self.background, level)
 

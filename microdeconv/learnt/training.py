@@ -111,7 +111,7 @@ def seen(samples: Sequence[Sample], scales: int, device: str) -> list[list[View]
 
     views = []
     for sample in samples:
-        problem = sample.problem(device)
+        problem = sample.problem(device, network=True)
         views.append(views_of(problem, scale_of(problem), scales, sample.voxel_um))
     return [list(level) for level in zip(*views, strict=True)]
 
