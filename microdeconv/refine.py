@@ -55,50 +55,54 @@ def deconvolve(
         guess = ((NO_PSF,), {"trust": "none possible"}) if companion else ((), {})
         return Refined(image, (*notes, *guess[0]), guess[1])
     trust = settings.parameters.trust
-    predicted = np.empty(volume.shape, np.float32)
     plain = replace(settings, parameters=companion.parameters())
-    classical, notes = deconvolve_volume(volume, psf, companion, plain, machine, cut, listen, predicted)
     eye = settings.camera
     light = np.clip((volume.astype(np.float32) - np.float32(eye.offset)) / np.float32(eye.gain), 0, None)
-    verdict = Verdict(chi_square=chi_square(light, predicted))
+    predicted = np.empty(volume.shape, np.float32)
+    classical, notes = deconvolve_volume(volume, psf, companion, plain, machine, cut, listen, predicted)
+    chi = chi_square(light, predicted)
+    image, more = deconvolve_volume(volume, psf, method, settings, machine, cut, listen, predicted)
+    chi = min(chi, chi_square(light, predicted))
     del predicted
-    reason = _unfit(verdict.chi_square, settings)
-    if reason and trust == "auto":
-        return Refined(classical, (*notes, f"{reason}: the classical result is kept"), verdict.told())
-    image, more = deconvolve_volume(volume, psf, method, settings, machine, cut, listen)
     flux, steady = flux_ratio(classical, image, float(light.sum(dtype=np.float64)) * eye.gain**2)
-    verdict = replace(verdict, flux=flux, outside=outside_support(image - classical, psf))
-    noted = [reason] if reason else []
+    verdict = Verdict(chi, flux=flux, outside=outside_support(image - classical, psf))
+    reason, noted = _doubt(chi, flux, steady, settings), list[str]()
     if trust == "off":
         verdict = replace(verdict, trust=1.0)
         noted.append("the network's result is taken unchecked (--trust off)")
-    elif trust == "auto" and not steady:
-        noted.append(f"the network changes the light to {flux:.3g} of the classical result's: the latter is kept")
-    elif trust == "auto":
-        verdict = replace(verdict, trust=_trust(light, psf, method, settings, machine, cut, listen))
-    else:
+    elif trust != "auto":
         verdict = replace(verdict, trust=float(trust))
+        noted += [reason] if reason else []
+    elif reason:
+        noted.append(f"{reason}: the classical result is kept")
+    else:
+        verdict = replace(verdict, trust=_trust(light, psf, method, settings, machine, cut, listen))
     image -= classical
     image *= verdict.trust
     image += classical
-    told = verdict.told()
-    unlike = settings.parameters.unlike
-    if unlike is not None:
-        told["unlike_training"] = round(unlike, 1)
-        if unlike > UNUSUAL:
-            noted.append(
-                f"the image is unlike those that the network was trained on ({unlike:.1f}, mostly < {UNUSUAL:g})"
-            )
-    return Refined(image, (*notes, *more, *noted), told)
+    told, unusual = _told(verdict, settings)
+    return Refined(image, (*notes, *more, *noted, *unusual), told)
 
 
-def _unfit(chi: float, settings: Settings) -> str:
+def _doubt(chi: float, flux: float, steady: bool, settings: Settings) -> str:
     """Why nothing of the network should be taken, if so."""
-    if chi > ALARM:
-        return f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {ALARM:g})"
     if "unsure" in settings.sources.get("gain", ""):
         return "the gain is unsure, so that counts cannot judge (give --gain, or --trust)"
+    if chi > ALARM:
+        return f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {ALARM:g})"
+    if not steady:
+        return f"the network changes the light to {flux:.3g} of the classical result's"
     return ""
+
+
+def _told(verdict: Verdict, settings: Settings) -> tuple[dict[str, Any], list[str]]:
+    """Figures for the record, and a warning where the image is unlike the training's."""
+    told, unlike = verdict.told(), settings.parameters.unlike
+    if unlike is None:
+        return told, []
+    told["unlike_training"] = round(unlike, 1)
+    said = f"the image is unlike those that the network was trained on ({unlike:.1f}, mostly below {UNUSUAL:g})"
+    return told, [said] if unlike > UNUSUAL else []
 
 
 def _trust(

@@ -38,8 +38,10 @@ def run(method, problem, **changes):
     return solve(problem, method, parameters_for(method, **changes), STEPS).image
 
 
+CLASSICAL = [m for m in RESTORING if m.companion is None]  # a network knows what noise and points mostly look like
 by_name = pytest.mark.parametrize("method", EVERY, ids=lambda m: m.name)
 restoring = pytest.mark.parametrize("method", RESTORING, ids=lambda m: m.name)
+classical = pytest.mark.parametrize("method", CLASSICAL, ids=lambda m: m.name)
 
 
 def margin_of(method):
@@ -70,7 +72,7 @@ def test_flat_stays_flat_to_the_edge(method, psf):
     assert np.abs(inside / 100 - 1).max() < {"rl": 1e-3, "rl-tv": 1e-2}.get(method.name, 0.05)
 
 
-@restoring
+@classical
 def test_a_psf_of_one_voxel_gives_the_image(method):
     counts = np.random.default_rng(0).poisson(50, (6, 16, 14)).astype(np.float32)
     delta = Psf(np.ones((1, 1, 1), np.float32), None, None, "one voxel")
@@ -90,14 +92,14 @@ def test_finite_at_the_ends_of_the_scale(method, psf, value):
         assert image.min() >= 0
 
 
-@restoring
+@classical
 def test_scale(method, problem):
     bright = replace(problem, image=problem.image * 64, background=problem.background * 64, level=problem.level * 64)
     first, second = run(method, problem) * 64, run(method, bright)
     assert np.abs(first - second).max() < 1e-3 * first.max()
 
 
-@restoring
+@classical
 def test_shift(method, psf):
     light = np.zeros((14, 40, 40), np.float32)
     light[6, 15:18, 16:19] = 500
@@ -149,7 +151,7 @@ def test_the_generator_can_be_dropped(method, problem):
 
 @pytest.mark.parametrize(
     ("method", "name"),
-    [(m, o.field) for m in EVERY for o in options_of(m.parameters)],
+    [(m, o.field) for m in EVERY if m.companion is None for o in options_of(m.parameters)],
     ids=lambda v: v if isinstance(v, str) else v.name,
 )
 def test_every_parameter_acts(method, name, problem):
@@ -174,7 +176,10 @@ def test_settings_are_whole(method, scene, psf):
         scene.counts, psf, 0, method, method.parameters(), CameraOptions(), Stopping(max_iterations=20), CPU
     )
     assert settings.iterations >= 1
-    assert "auto" not in [getattr(settings.parameters, o.field) for o in options_of(method.parameters)]
+    if method.companion is None:
+        assert "auto" not in [getattr(settings.parameters, o.field) for o in options_of(method.parameters)]
+    else:
+        assert settings.parameters.scale > 0
     assert settings.background == pytest.approx(120, abs=6)
 
 

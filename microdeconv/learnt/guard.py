@@ -33,11 +33,11 @@ class Verdict:
     Attributes
     ----------
     chi_square
-        Mean of (y − m)² / m of the classical result's model m.
+        Mean of (y − m)² / m, m the model of the classical or of the network's result, whichever fits better.
     trust
         float32 (z, y, x) from 0 to 1: the share of the network's change that is taken, or one number.
     flux
-        Light of the network's result over the classical one's; none where the network was not asked.
+        Light of the network's result over the classical one's.
     outside
         Share of the network's change outside the OTF's support, where no data can confirm it; of its energy.
     """

@@ -83,12 +83,12 @@ def check(parameters: Learnt, kernel: bool, planes: int, voxel_um: tuple[float, 
         Of the kind that fits, see `load_model`; `UsageError` for a network that wants a PSF where there is none, or
         none where there is one.
     """
+    if not kernel and parameters.trust != AUTO:
+        raise UsageError("--trust does not apply without a PSF: nothing can judge the network", "leave it out")
     card = _model(parameters.model, kernel, "cpu").card
     if card.get("psf") in ("needed", "none") and (card["psf"] == "needed") != kernel:
         wants, remedy = ("a PSF", "give one, or the optics") if kernel is False else ("no PSF", "give --psf none")
         raise UsageError(f"the network {card.get('name', parameters.model)} wants {wants}", remedy)
-    if not kernel and parameters.trust != AUTO:
-        raise UsageError("--trust does not apply without a PSF: nothing can judge the network", "leave it out")
     return doubts(card, planes, voxel_um)
 
 
