@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from microdeconv import __version__
-from microdeconv.cli import look, models, psf, run
+from microdeconv.cli import look, models, psf, run, train
 from microdeconv.cli.flags import join_numbers, need_command
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError
@@ -50,6 +50,7 @@ def build_app() -> typer.Typer:
     run.add_to(app)
     psf.add_to(app)
     models.add_to(app)
+    train.add_to(app)
     look.add_to(app)
     return app
 

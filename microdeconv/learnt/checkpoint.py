@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microdeconv.errors import DataError
+from microdeconv.io.atomic import atomic_output
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,9 @@ class State:
     seconds
         Spent so far, over all goes.
     history
-        (step, loss, validation or None) now and then.
+        (step, mean loss since the last entry, validation or None) now and then.
+    recent
+        Losses since the last entry; not kept.
     """
 
     network: nn.Module
@@ -40,6 +43,7 @@ class State:
     step: int = 0
     seconds: float = 0.0
     history: list[tuple[int, float, float | None]] = field(default_factory=list)
+    recent: list[float] = field(default_factory=list)
 
 
 def save(path: Path, state: State, recipe: dict[str, Any]) -> None:
@@ -54,11 +58,9 @@ def save(path: Path, state: State, recipe: dict[str, Any]) -> None:
             if parameter in moments:
                 tensors[f"{moment}.{name}"] = moments[parameter][moment]
     told = {"step": state.step, "seconds": state.seconds, "history": state.history, "recipe": recipe}
-    part = path.with_suffix(".part")
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, {"state": json.dumps(told)}
-    )
-    part.replace(path)
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_output(path, overwrite=True) as partial:
+        save_file(plain, partial, {"state": json.dumps(told)})
 
 
 def restore(path: Path, state: State, recipe: dict[str, Any]) -> None:
@@ -74,15 +76,18 @@ def restore(path: Path, state: State, recipe: dict[str, Any]) -> None:
 
     try:
         with safe_open(path, "pt") as file:
-            told = json.loads(file.metadata()["state"])
+            told = json.loads((file.metadata() or {})["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as reason:
         raise DataError(f"{path}: the checkpoint is damaged ({reason})", "remove it to begin anew") from None
-    if told["recipe"] != json.loads(json.dumps(recipe)):
-        raise DataError(f"{path}: the checkpoint is of another recipe", "give its recipe, or another folder")
+    if told.get("recipe") != json.loads(json.dumps(recipe)):
+        raise DataError(
+            f"{path}: the checkpoint is of another recipe or of other data", "give the same, or another folder"
+        )
+    device = next(state.network.parameters()).device
 
     def part(kind: str) -> dict[str, Tensor]:
-        return {n.removeprefix(f"{kind}."): v for n, v in tensors.items() if n.startswith(f"{kind}.")}
+        return {n.removeprefix(f"{kind}."): v.to(device) for n, v in tensors.items() if n.startswith(f"{kind}.")}
 
     state.network.load_state_dict(part("weights"))
     state.average.clear()
