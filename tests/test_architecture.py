@@ -31,6 +31,7 @@ HELPS = [
     ["devices"],
     ["config"],
     ["config", "show"],
+    ["train"],
 ]
 
 

@@ -74,7 +74,7 @@ def train(
         Path | None,
         typer.Option(
             "--pairs", metavar="FILE.csv", rich_help_panel=OWN, show_default=False,
-            help="Table of own pairs: columns raw, truth, psf, and if wanted background and gain.",
+            help="Table of own pairs: columns raw, truth, psf, and if wanted background, offset, gain.",
         ),
     ] = None,
     stack: Annotated[

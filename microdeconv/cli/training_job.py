@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -87,13 +88,17 @@ class Job:
         Raises
         ------
         CannotCreateError
-            When it cannot be made.
+            When it cannot be made or written to.
         """
         folder = self.weights.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):  # told now, not after hours
+                pass
         except OSError as reason:
-            raise CannotCreateError(f"{folder}: cannot be made ({reason.strerror})", "give another with -o") from None
+            raise CannotCreateError(
+                f"{folder}: cannot be made or written to ({reason.strerror})", "give another with -o"
+            ) from None
 
     def draw(self, state: State) -> None:
         """Draw the learning curve."""
@@ -130,7 +135,7 @@ class Job:
         card["kept"] = f"a training of {state.step} more steps was not surely better: {told}"
         save_model(self.weights, kept.network, card, usual=usual, overwrite=True)
         yield f"not surely better on samples never trained on: {told}", row
-        yield f"{self.weights}: the weights of {kept.source} again, since they are as good", {"kept": kept.source}
+        yield f"{self.weights}: the weights of {kept.source} again", {"kept": kept.source}
 
     def _card(self, state: State, row: Mapping[str, Any]) -> dict[str, Any]:
         from microdeconv.learnt.card import card_of

@@ -48,19 +48,26 @@ class State:
 
 def save(path: Path, state: State, recipe: dict[str, Any]) -> None:
     """Write a checkpoint; the one before stays until this one is whole."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as packed
 
     tensors = {f"weights.{name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in state.average.items()}
     moments = state.optimiser.state
+    updates = {}  # of each: what mixes planes has no gradient in batches of single ones, and is passed over
     for name, parameter in state.network.named_parameters():
-        for moment in MOMENTS:
-            if parameter in moments:
-                tensors[f"{moment}.{name}"] = moments[parameter][moment]
-    told = {"step": state.step, "seconds": state.seconds, "history": state.history, "recipe": recipe}
+        if parameter in moments:
+            updates[name] = float(moments[parameter]["step"])
+            tensors |= {f"{moment}.{name}": moments[parameter][moment] for moment in MOMENTS}
+    told = {
+        "step": state.step,
+        "seconds": state.seconds,
+        "history": state.history,
+        "recipe": recipe,
+        "updates": updates,
+    }
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_output(path, overwrite=True) as partial:
-        save_file(plain, partial, {"state": json.dumps(told)})
+        partial.write_bytes(packed(plain, {"state": json.dumps(told)}))
 
 
 def restore(path: Path, state: State, recipe: dict[str, Any]) -> None:
@@ -96,6 +103,9 @@ def restore(path: Path, state: State, recipe: dict[str, Any]) -> None:
     for name, parameter in state.network.named_parameters():
         if name in moments[MOMENTS[0]]:
             mine = {moment: moments[moment][name].clone(memory_format=torch.preserve_format) for moment in MOMENTS}
-            state.optimiser.state[parameter] = {"step": torch.tensor(float(told["step"])), **mine}
+            state.optimiser.state[parameter] = {
+                "step": torch.tensor(float(told.get("updates", {}).get(name, told["step"]))),
+                **mine,
+            }
     state.step, state.seconds = told["step"], told["seconds"]
     state.history[:] = [(s, loss, value) for s, loss, value in told["history"]]

@@ -98,7 +98,7 @@ def parted(own: Own) -> tuple[Box, list[Box]]:
             f"give pictures of at least {LEAST} x {LEAST_HELD}",
         )
     begin = long - max(long // HELD_PART, LEAST_HELD)
-    edge = int(np.clip(short // 4, LEAST_HELD, MOST_HELD))
+    edge = int(np.clip(short // 8, LEAST_HELD, MOST_HELD))
     tiles: list[Box] = []
     for a in _cuts(begin, long, max((long - begin) // edge, 1)):
         for b in _cuts(0, short, short // edge):

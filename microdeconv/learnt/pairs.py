@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from microdeconv.stack import Header
 
 NEEDED = ("raw", "truth", "psf")
-COLUMNS = (*NEEDED, "background", "gain")
+FIGURES = ("background", "offset", "gain")
+COLUMNS = (*NEEDED, *FIGURES)
 ALIKE = 0.3  # correlation of raw and blurred truth, below which they do not show the same
 FARTHEST = 0.25  # of the picture: a shift beyond it is not believed
 FINE = 20  # parts of a voxel to which shifts are found
-NO_SHIFT = 0.05  # voxels
+NO_SHIFT = 0.2  # voxels: less is not worth an interpolation
+WHOLE = 0.05  # voxels from a whole number: moved by that, without interpolation
 RIM = 8  # one in so many planes, rows and columns at each border does not count for the fit
 
 
@@ -41,8 +43,8 @@ def read_pairs(table: Path) -> tuple[list[Own], list[str]]:
     Parameters
     ----------
     table
-        CSV with a head line: `raw`, `truth`, `psf`, and if wanted `background` (counts) and `gain` (counts for one
-        photo-electron), which are estimated where nothing stands. Paths count from the table's folder.
+        CSV with a head line: `raw`, `truth`, `psf`, and if wanted `background` and `offset` (counts) and `gain` (counts
+        for one photo-electron), which are estimated where nothing stands. Paths count from the table's folder.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def read_pairs(table: Path) -> tuple[list[Own], list[str]]:
             if not row.get(name):
                 raise DataError(f"{where}: no {name}", f"give a file for each of {', '.join(NEEDED)}")
         raw, truth, psf = (table.parent / row[name] for name in NEEDED)
-        figures = [_number(row.get(name), f"{where}, {name}") for name in ("background", "gain")]
+        figures = [_number(row.get(name), f"{where}, {name}") for name in FIGURES]
         pair, told = _pair(raw, truth, psf, *figures)
         pairs.append(pair)
         notes += told
@@ -110,7 +112,7 @@ def _number(text: str | None, where: str) -> float | None:
 
 
 def _pair(
-    raw: Path, truth: Path, psf_path: Path, background: float | None, gain: float | None
+    raw: Path, truth: Path, psf_path: Path, background: float | None, offset: float | None, gain: float | None
 ) -> tuple[Own, list[str]]:
     volume, header, notes = _volume(raw)
     wanted, _, _ = _volume(truth, negative=True)  # results of other programs may be below zero
@@ -121,7 +123,7 @@ def _pair(
     psf = load_psf(psf_path, header.voxel_um, shape)
     eye = estimate_camera(volume).camera
     level = estimate_background(volume).value if background is None else background
-    eye = Camera(min(eye.offset, level), eye.gain if gain is None else gain)
+    eye = Camera(min(eye.offset, level) if offset is None else offset, eye.gain if gain is None else gain)
     light = light_of_counts(volume, eye)
     own = Own(raw.name, light, wanted.astype(np.float32), psf, max((level - eye.offset) / eye.gain, 0.0))
     matched, told = registered(own)
@@ -209,7 +211,7 @@ def _moved(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     from scipy.ndimage import shift
 
-    whole = np.where(np.abs(by - by.round()) < NO_SHIFT, by.round(), by)
+    whole = np.where(np.abs(by - by.round()) < WHOLE, by.round(), by)
     moved = shift(truth, whole, order=1, mode="nearest")
     lost = np.ceil(np.abs(whole)).astype(int)
     box = tuple(

@@ -198,7 +198,8 @@ def deviance(found: Tensor, view: View, sample: Sample) -> Tensor:
     assert sample.held is not None
     held = torch.from_numpy(sample.held).to(found.device)
     predicted = foretold(view, found) * (view.scale * (1 - sample.share) / sample.share)
-    return 2 * (torch.xlogy(held, held / predicted) + predicted - held).mean()
+    entropy = torch.xlogy(held, held)  # apart: the gradient of 0 log 0 is not a number
+    return 2 * (entropy - torch.xlogy(held, predicted) + predicted - held).mean()
 
 
 def _step(state: State, recipe: Recipe, samples: list[Sample], device: str) -> float:
@@ -208,20 +209,27 @@ def _step(state: State, recipe: Recipe, samples: list[Sample], device: str) -> f
         group["lr"] = recipe.rate_at(state.step)
     state.network.train()
     views = seen(samples, recipe.architecture.scales, device)
-    loss = loss_of(state.network(views), views, samples, recipe.early)
+    try:
+        loss = loss_of(state.network(views), views, samples, recipe.early)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is no longer finite
+        raise _diverged(state.step, math.nan, math.nan) from None
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), CLIPPED)
     if not (math.isfinite(float(loss.detach())) and math.isfinite(float(norm))):
-        raise DataError(
-            f"the training diverged at step {state.step + 1}: loss {float(loss.detach()):g}, gradient {float(norm):g}",
-            "its last checkpoint is kept; use a lower rate, in another folder",
-        )
+        raise _diverged(state.step, float(loss.detach()), float(norm))
     state.optimiser.step()
     kept = min(recipe.averaged, (1 + state.step) / (10 + state.step))
     for name, value in state.network.state_dict().items():
         state.average[name].lerp_(value.to(state.average[name].dtype), 1 - kept)
     return float(loss.detach())
+
+
+def _diverged(step: int, loss: float, norm: float) -> DataError:
+    return DataError(
+        f"the training diverged at step {step + 1}: loss {loss:g}, gradient {norm:g}",
+        "its last checkpoint is kept; use a lower rate, in another folder",
+    )
 
 
 def averaged(state: State, recipe: Recipe, device: str) -> IRDNet:
@@ -269,5 +277,6 @@ def gains_of(network: IRDNet, samples: Sequence[Sample], device: str) -> list[fl
             views = seen([sample], network.architecture.scales, device)
             truth = torch.from_numpy(sample.truth).to(device) / views[-1][0].scale
             ours, plain = network(views)[-1][0], views[-1][0].begun
-            gains.append(10 * math.log10(float((plain - truth).square().mean() / (ours - truth).square().mean())))
+            ratio = float((plain - truth).square().mean() / (ours - truth).square().mean())
+            gains.append(10 * math.log10(max(ratio, 1e-30)))
     return gains
