@@ -91,6 +91,8 @@ def test_judges_and_what_is_surely_better():
     assert not surely_better([1, 2, 3], [1.1, 2.2, 2.8])
     assert not surely_better([1, 2, 3], [1, 2, 3])
     assert surely_better([1], [2])
+    assert surely_better([0] * 8, [9, 1, 1, 1, 2, 1, 1, 1])  # every one, though by very different amounts
+    assert not surely_better([0] * 8, [9, -1, -1, 1, -2, 1, 1, 1])
 
 
 def test_small_pictures_are_refused():
