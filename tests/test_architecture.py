@@ -33,6 +33,7 @@ HELPS = [
     ["devices"],
     ["config"],
     ["config", "show"],
+    ["train"],
 ]
 
 

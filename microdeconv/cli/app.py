@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from microdeconv import __version__
-from microdeconv.cli import evaluate, explain, look, models, psf, run
+from microdeconv.cli import evaluate, explain, look, models, psf, run, train
 from microdeconv.cli.flags import join_numbers, need_command
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError
@@ -52,6 +52,7 @@ def build_app() -> typer.Typer:
     models.add_to(app)
     evaluate.add_to(app)
     explain.add_to(app)
+    train.add_to(app)
     look.add_to(app)
     return app
 

@@ -57,30 +57,32 @@ class Terminal:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
-    def listen(self, work: str, step: int, steps: int) -> None:
-        """Show how far work is; what `engine` calls after each step."""
+    def listen(self, work: str, step: int, steps: int, **figures: Any) -> None:
+        """Show how far work is, with what else there is to tell; what `engine` calls after each step."""
         if self.quiet:
             return
+        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
         if self.format == "rich":
-            self._show(work, step, steps)
+            self._show(work, step, steps, told)
         elif time.monotonic() - self._last > EVERY:
             self._last = time.monotonic()
-            self.say(
-                f"{work}: step {step} of {'at most ' if work == 'choosing' else ''}{steps}", step=step, steps=steps
-            )
+            most = "at most " if work == "choosing" else ""
+            line = f"{work}: step {step} of {most}{steps}{', ' if told else ''}{told}"
+            self.say(line, step=step, steps=steps, **figures)
 
-    def _show(self, work: str, step: int, steps: int) -> None:
+    def _show(self, work: str, step: int, steps: int, told: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         if work != self._work or self._bar is None:
             self._end_bar()
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            figures = TextColumn("{task.fields[told]}")
+            self._bar = Progress(*columns, TimeRemainingColumn(), figures, console=Console(stderr=True), transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(work, total=steps)
+            self._task = self._bar.add_task(work, total=steps, told=told)
             self._work = work
-        self._bar.update(self._task, completed=step, total=steps)
+        self._bar.update(self._task, completed=step, total=steps, told=told)
 
     def _end_bar(self) -> None:
         if self._bar is not None:

@@ -175,7 +175,7 @@ def _bands(image: Image, sample: Sample) -> tuple[float, float]:
 
 def _transfer(sample: Sample, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """The true OTF's modulus at the frequencies of a field, however small: the PSF is wrapped around it."""
-    pixels = believed(sample.lens, KERNEL_PLANES if shape[0] > 1 else 1).pixels
+    pixels = believed(sample.true_lens, KERNEL_PLANES if shape[0] > 1 else 1).pixels
     wrapped = np.zeros(shape)
     np.add.at(wrapped, np.ix_(*(np.arange(k) % n for k, n in zip(pixels.shape, shape, strict=True))), pixels)
     return np.abs(np.fft.fftn(wrapped))

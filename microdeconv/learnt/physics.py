@@ -237,6 +237,15 @@ class _Wiener(torch.autograd.Function):
 _forward, _adjoint, _wiener = (cast("Any", one).apply for one in (_Forward, _Adjoint, _Wiener))
 
 
+def foretold(view: View, x: Tensor) -> Tensor:
+    """Give H x + b on the field, in units of the scale, differentiable; the margin's light is that of `start`."""
+    problem, blur = view.problem, view.problem.blur
+    whole = view.start.clone()
+    blur.crop(whole).copy_(x)
+    seen: Tensor = _Forward.apply(whole, blur)  # type: ignore[no-untyped-call]
+    return (seen + problem.background / view.scale).clamp_min(problem.dark / view.scale)
+
+
 def data_step(view: View, x: Tensor, strength: Tensor) -> Tensor:
     """Compare an object with the counts in the ways that the next stage is given.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from microdeconv.errors import ConfigError
 from microdeconv.learnt.network import Architecture
@@ -81,6 +81,11 @@ PRESETS = {
 }
 
 
+def refining(architecture: Architecture) -> Recipe:
+    """Give the recipe by which a network that is trained already goes on with a user's own stacks: short, gentle."""
+    return Recipe(architecture, steps=600, plane=(1, 96, 96), rate=2e-4, warm=30, averaged=0.99)
+
+
 def recipe_of(table: dict[str, Any], start: Recipe) -> Recipe:
     """Change a recipe as a TOML table says.
 
@@ -92,6 +97,13 @@ def recipe_of(table: dict[str, Any], start: Recipe) -> Recipe:
     architecture = _changed(start.architecture, table.get("architecture", {}), "architecture.")
     rest = {key: value for key, value in table.items() if key != "architecture"}
     changed: Recipe = replace(_changed(start, rest, ""), architecture=architecture)
+    at_least_one = {"steps": changed.steps, "batch": changed.batch, "validated": changed.validated}
+    at_least_one |= {"volumes": changed.volumes, "architecture.scales": changed.architecture.scales}
+    for name, value in at_least_one.items():
+        if value < 1:
+            raise ConfigError(f"{name} = {value} cannot be", "give 1 or more")
+    if not changed.averaged < 1:
+        raise ConfigError(f"averaged = {changed.averaged} cannot be", "give less than 1")
     return changed
 
 
@@ -99,6 +111,7 @@ def _changed(start: Any, table: Any, where: str) -> Any:
     if not isinstance(table, dict):
         raise ConfigError(f"{where.rstrip('.')} is no table", "write [architecture] and its keys below")
     known = {f.name: getattr(start, f.name) for f in dataclasses.fields(start)}
+    kinds = get_type_hints(type(start))
     given = {}
     for key, value in table.items():
         if key not in known:
@@ -108,6 +121,9 @@ def _changed(start: Any, table: Any, where: str) -> Any:
                 f"did you mean {close}?" if close else f"known are {', '.join(known)}",
             )
         given[key] = _like(known[key], value, f"{where}{key}")
+        words = get_args(kinds[key]) if get_origin(kinds[key]) is Literal else ()
+        if words and value not in words:
+            raise ConfigError(f"{where}{key} = {value!r} cannot be", f"give {' or '.join(words)}")
     return replace(start, **given)
 
 

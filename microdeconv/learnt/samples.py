@@ -33,26 +33,45 @@ class Sample:
     light
         float32 (z, y, x), photo-electrons as a user has them: read noise's variance is in them and in the background.
     truth
-        float32 (z, y, x), photo-electrons, at the resolution promised.
+        float32 (z, y, x), photo-electrons, at the resolution promised; empty where only `held` can judge.
     psf
         What the user believes.
     background
         Photo-electrons, as the user believes.
     lens
-        What it really was.
+        What it really was, where anybody knows.
     photons
         Photo-electrons at the bright end.
     voxel_um
         (z, y, x), where it is told.
+    held
+        float32 (z, y, x), photo-electrons of the same picture that are not in `light`: they judge what it gives.
+    share
+        Probability of a photo-electron to be in `light`.
     """
 
     light: NDArray[np.float32]
     truth: NDArray[np.float32]
     psf: Psf
     background: float
-    lens: Lens
+    lens: Lens | None
     photons: float
     voxel_um: tuple[float, float, float] | None = None
+    held: NDArray[np.float32] | None = None
+    share: float = 1.0
+
+    @property
+    def true_lens(self) -> Lens:
+        """What a simulated sample was taken with.
+
+        Raises
+        ------
+        ValueError
+            For a user's own picture.
+        """
+        if self.lens is None:
+            raise ValueError("nobody knows the lens of this picture")
+        return self.lens
 
     def flipped(self, rng: Generator) -> Sample:
         """The sample turned and mirrored in the plane, its PSF with it."""
@@ -63,7 +82,8 @@ class Sample:
             return (volume.swapaxes(1, 2) if swap else volume).copy()
 
         psf = replace(self.psf, pixels=turned(self.psf.pixels))
-        return replace(self, light=turned(self.light), truth=turned(self.truth), psf=psf)
+        held = None if self.held is None else turned(self.held)
+        return replace(self, light=turned(self.light), truth=turned(self.truth), psf=psf, held=held)
 
     def problem(self, device: str = "cpu", *, network: bool = False) -> Problem:
         """The question that a method gets; a network's object is at the resolution that it promises."""
@@ -86,11 +106,12 @@ def training_sample(rng: Generator, shape: tuple[int, int, int], *, kernel: bool
         Whether any PSF is known; else it is believed to be a point.
     """
     photons = float(np.exp(rng.uniform(*np.log(PHOTONS))))
-    sample = make_sample(rng, shape, "seen", "seen", photons, rough=True)
+    lens = training_lens(rng, shape[0])
+    sample = taken(rng, shape, kinds_of("seen", rng), lens, photons, rough=True)
     if not kernel:
-        return replace(sample, psf=point(), voxel_um=likely_voxel(sample.lens, shape[0], rng))
+        return replace(sample, psf=point(), voxel_um=likely_voxel(lens, shape[0], rng))
     if rng.random() < 0.3:
-        sample = replace(sample, psf=believed(_mistaken(sample.lens, rng), shape[0], rng))
+        sample = replace(sample, psf=believed(_mistaken(lens, rng), shape[0], rng))
     return sample
 
 
@@ -114,7 +135,7 @@ def make_sample(
         Whether hot pixels and slightly wrong gains and backgrounds occur, as they do.
     """
     lens = training_lens(rng, shape[0]) if lenses == "seen" else unseen_lens(rng)
-    return taken(rng, shape, _kinds(structures, rng), lens, photons, rough=rough)
+    return taken(rng, shape, kinds_of(structures, rng), lens, photons, rough=rough)
 
 
 def taken(
@@ -122,27 +143,56 @@ def taken(
     *, rough: bool = False,
 ) -> Sample:  # fmt: skip
     """Take the picture of given kinds of structure through a given lens; see `make_sample`."""
+    fine = lens.psf(KERNEL_PLANES if shape[0] > 1 else 1, lens.half(), FINER)
+    return replace(exposed(rng, shape, kinds, fine, photons, rough=rough), lens=lens)
+
+
+def exposed(
+    rng: Generator, shape: tuple[int, int, int], kinds: tuple[str, ...], fine: NDArray[np.float32], photons: float,
+    *, rough: bool = False, dark: float | None = None,
+) -> Sample:  # fmt: skip
+    """Take the picture of given kinds of structure through a given PSF.
+
+    Parameters
+    ----------
+    rng
+        Random numbers.
+    shape
+        (z, y, x) of the picture.
+    kinds
+        Of `scenes`.
+    fine
+        The PSF, sizes odd, on pixels `FINER` times smaller in y and x; sums to one.
+    photons
+        See `make_sample`.
+    rough
+        See `make_sample`.
+    dark
+        Photo-electrons of the background, read noise's variance in it; drawn, with read noise, if not given.
+    """
     from scipy.ndimage import gaussian_filter
     from scipy.signal import fftconvolve
 
-    planes = KERNEL_PLANES if shape[0] > 1 else 1
-    fine = lens.psf(planes, lens.half(), FINER)
-    drawn_shape = (shape[0] + planes - 1, *(FINER * n + k - 1 for n, k in zip(shape[1:], fine.shape[1:], strict=True)))
+    drawn_shape = (
+        shape[0] + fine.shape[0] - 1, *(FINER * n + k - 1 for n, k in zip(shape[1:], fine.shape[1:], strict=True))
+    )  # fmt: skip
     drawn = draw(kinds, drawn_shape, rng)
     blurred = _binned(np.clip(fftconvolve(drawn, fine, mode="valid"), 0, None))
     resolved = RESOLVED * FINER
     truth = gaussian_filter(drawn, (0, resolved, resolved), truncate=3)
     inner = tuple(slice(k // 2, k // 2 + f * n) for k, n, f in zip(fine.shape, shape, (1, FINER, FINER), strict=True))
     scale = photons / max(float(np.quantile(blurred, 0.999)), 1e-12)
-    dark = photons * float(np.exp(rng.uniform(np.log(0.001), np.log(0.5))))
-    read = float(np.exp(rng.uniform(np.log(0.3), np.log(5)))) if rough else rng.uniform(0.5, 2)
+    read = 0.0
+    if dark is None:
+        dark = photons * float(np.exp(rng.uniform(np.log(0.001), np.log(0.5))))
+        read = float(np.exp(rng.uniform(np.log(0.3), np.log(5)))) if rough else rng.uniform(0.5, 2)
     light = rng.poisson(blurred * scale + dark) + rng.normal(0, read, shape) + read**2
     background = dark + read**2
     if rough:
         light, background = _roughened(light, background, photons, rng)
     psf = Psf(np.ascontiguousarray(halved(Psf(fine, None, None, "")).pixels), None, None, "")
     truth = (_binned(truth[inner]) * scale).astype(np.float32)
-    return Sample(np.clip(light, 0, None).astype(np.float32), truth, psf, background, lens, photons)
+    return Sample(np.clip(light, 0, None).astype(np.float32), truth, psf, background, None, photons)
 
 
 def believed(lens: Lens, planes: int, rng: Generator | None = None) -> Psf:
@@ -172,7 +222,8 @@ def point() -> Psf:
     return Psf(np.ones((1, 1, 1), np.float32), None, None, "none")
 
 
-def _kinds(structures: Structures, rng: Generator) -> tuple[str, ...]:
+def kinds_of(structures: Structures, rng: Generator) -> tuple[str, ...]:
+    """Draw the kinds of structure of one scene."""
     if structures == "photographs":
         return ("photographs",)
     if structures == "unseen":

@@ -101,14 +101,14 @@ class Case:
             sample = taken(rng, cell.shape, cell.structures, training_lens(rng, cell.shape[0]), photons)
         else:
             sample = make_sample(rng, cell.shape, cell.structures, cell.lenses, photons)
-            while cell.wrong == "spherical" and sample.lens.kind == "gaussian":  # it has no pupil
+            while cell.wrong == "spherical" and sample.true_lens.kind == "gaussian":  # it has no pupil
                 sample = make_sample(rng, cell.shape, cell.structures, cell.lenses, photons)
         psf = _mistaken(sample, cell.wrong) if cell.wrong else sample.psf
-        return replace(sample, psf=psf, voxel_um=likely_voxel(sample.lens, cell.shape[0], rng))
+        return replace(sample, psf=psf, voxel_um=likely_voxel(sample.true_lens, cell.shape[0], rng))
 
 
 def _mistaken(sample: Sample, wrong: Wrong) -> Psf:
-    lens = sample.lens
+    lens = sample.true_lens
     lens = lens.aberrated(spherical=SPHERICAL) if wrong == "spherical" else lens.scaled(float(wrong[1:]))
     return believed(lens, sample.light.shape[0])
 
