@@ -55,7 +55,7 @@ def test_details_tell_what_was_chosen(scene, psf):
 def test_threads_are_set_and_given_back(scene, psf, monkeypatch):
     before, seen = torch.get_num_threads(), []
     real = api.settle
-    monkeypatch.setattr(api, "settle", lambda *a: seen.append(torch.get_num_threads()) or real(*a))
+    monkeypatch.setattr(api, "settle", lambda *a, **k: seen.append(torch.get_num_threads()) or real(*a, **k))
     for threads in (before + 1, "auto"):
         md.deconvolve(scene.counts[:, :16, :16], psf, iterations=1, threads=threads)
         assert torch.get_num_threads() == before

@@ -60,7 +60,7 @@ class Scale(NamedTuple):
 FLAT = (Scale("", Zyx(0.75, 0.75, 0.75), 1.0, Zyx(1.33, 1.33, 1.33), 2.0, 0.07),)
 SCALES = (  # in 3-D right PSFs are far better than wider ones, and two judges must agree
     Scale("", Zyx(0.75, 0.75, 0.75), 3.0, Zyx(1.33, 1.33, 1.33), -0.5, 0.0),
-    Scale(" along z", Zyx(0.67, 1.0, 1.0), 4.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.0),
+    Scale(" along z", Zyx(0.67, 1.0, 1.0), 6.0, Zyx(1.5, 1.0, 1.0), 1.0, 0.0),
 )
 
 
