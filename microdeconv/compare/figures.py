@@ -39,7 +39,7 @@ class Curves:
     halves
         That of the results of two halves of the counts; of those that have them.
     power
-        (frequency, power) of lateral rings by entry name, the mean over all planes, the power as a share of the highest.
+        (frequency, power) of lateral rings by entry name, the mean over all planes, as a share of the highest.
     raw_power
         That of the image less its background.
     support
