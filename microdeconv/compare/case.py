@@ -110,8 +110,10 @@ class Figure:
     values
         By entry name; entries that lack it are absent.
     noise
-        Standard error of a difference between two entries, from two thinnings or from parts of the image; None where
-        it cannot be told.
+        Standard error of the difference between the best two entries, from two thinnings or from parts of the image;
+        None where it cannot be told.
+    between
+        That of the difference of any two entries, by the name of the one and then of the other; empty likewise.
     """
 
     key: str
@@ -121,6 +123,7 @@ class Figure:
     unit: str
     values: Mapping[str, float]
     noise: float | None = None
+    between: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
