@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,38 +12,38 @@ if TYPE_CHECKING:
 
     from microdeconv.resolution import Curve
 
+    Spectrum = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What is drawn over spatial frequency, and where a result does not explain the image.
+    """What is drawn of a case.
 
     Attributes
     ----------
     unit
-        Of all frequencies: "cycles per µm" or "cycles per voxel".
-    truth, halves
-        Fourier ring or shell correlation by entry name: of a result with the truth, and of the results of two halves of
-        the light with one another; empty where there is none.
-    raw
-        The image itself against the truth; None without a truth.
-    frequency
-        Middle of each ring of the power spectra, float64 (n).
+        Frequencies are in cycles per this: "µm", or "voxel" where its size is not known.
+    truth
+        Fourier correlation of each result with the truth, by entry name; empty without a truth.
+    halves
+        That of the results of two halves of the counts; of those that have them.
     power
-        Power averaged over each ring, relative to one and the same value for all, by entry name, float64 (n).
+        (frequency, power) of lateral rings by entry name, the mean over all planes, as a share of the highest.
     raw_power
-        That of the image.
+        That of the image less its background.
     support
-        Frequency up to which the OTF passes anything, in the plane; None where there is no PSF.
-    chi
-        Local residual chi-square by entry name, as a maximum projection along z, float32 (y, x); 1 is noise alone.
+        Lateral radius of the OTF, cycles per `unit`; None without a PSF.
+    chi_square
+        float32 (y, x) by entry name: mean chi-square of each voxel's surroundings, the largest along z, within `box`.
+    box
+        The part of the volume (z, y, x) that was looked at.
     """
 
     unit: str
-    truth: Mapping[str, Curve] = field(default_factory=dict)
-    halves: Mapping[str, Curve] = field(default_factory=dict)
-    raw: Curve | None = None
-    frequency: NDArray[np.float64] | None = None
-    power: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    raw_power: NDArray[np.float64] | None = None
-    support: float | None = None
-    chi: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    truth: Mapping[str, Curve]
+    halves: Mapping[str, Curve]
+    power: Mapping[str, Spectrum]
+    raw_power: Spectrum
+    support: float | None
+    chi_square: Mapping[str, NDArray[np.float32]]
+    box: tuple[slice, ...]

@@ -17,12 +17,14 @@ from microdeconv import __version__
 from microdeconv.compare import plots, tables
 from microdeconv.compare.pictures import VIEWS, Gallery, Picture, gallery_of
 from microdeconv.io.atomic import atomic_output
+from microdeconv.resolution import THRESHOLD
 
 if TYPE_CHECKING:
     from microdeconv.compare.case import Case, Entry, Figure, Verdict
     from microdeconv.compare.curves import Curves
 
 LARGEST = 14_000_000  # bytes of a page
+AGAINST_TRUTH = 0.5  # where a result against the truth means as much as half against half at 1/7
 ALONG = {"xy": "z", "xz": "y", "yz": "x"}
 
 
@@ -228,28 +230,26 @@ def _frequency(case: Case, curves: Curves | None) -> str:
     names = [entry.name for entry in case.entries]
     kind = "Fourier ring correlation" if case.raw.shape[0] == 1 else "Fourier shell correlation"
     drawn: list[tuple[str, str]] = []
-    for values, words, raw in (
-        (curves.truth, "with the truth", curves.raw),
-        (curves.halves, "of two halves of the light", None),
+    for values, words, threshold in (
+        (curves.truth, "with the truth", AGAINST_TRUTH),
+        (curves.halves, "of two halves of the light", THRESHOLD),
     ):
         if values:
-            picture = plots.correlations(values, names, curves.unit, curves.support, f"{kind} {words}", raw)
-            drawn.append((picture, f"{kind} {words}: how far details of each size agree."))
+            label = f"{kind} {words}"
+            picture = plots.correlations(values, names, curves.unit, curves.support, label, threshold)
+            drawn.append((picture, f"{label}: how far details of each size agree."))
     power = plots.powers(curves, names)
-    if power:
-        drawn.append((power, "Radial power spectra. What lies beyond the end of the OTF is not in the image's data."))
-    if not drawn:
-        return ""
+    drawn.append((power, "Radial power spectra. What lies beyond the end of the OTF is not in the image's data."))
     return _legend(names, image=True) + _grid(drawn, "plots")
 
 
 def _residuals(case: Case, curves: Curves | None) -> str:
-    if curves is None or not curves.chi:
+    if curves is None or not curves.chi_square:
         return ""
     figures = []
     for number, entry in enumerate(case.entries):
-        if entry.name in curves.chi:
-            address, words = plots.chi_map(curves.chi[entry.name])
+        if entry.name in curves.chi_square:
+            address, words = plots.chi_map(curves.chi_square[entry.name])
             name = html.escape(entry.name)
             picture = f"<img src='{address}' alt='{name}: map of local residual chi-square, {words}'>"
             figures.append((picture, f"{plots.swatch(number)} <b>{name}</b>: {words}"))

@@ -156,18 +156,24 @@ def _projections(volume: Volume, shrink: int) -> tuple[_Scale, dict[str, str]]:
     """The volume's range and its maximum projections."""
     pixels = volume.pixels
     flat = {
-        view: (pixels.max(axis=axis).astype(np.float32) - np.float32(volume.offset)) * np.float32(volume.scale)
+        view: _counts(volume, pixels.max(axis=axis))
         for view, axis in VIEWS.items()
         if view == "xy" or pixels.shape[0] > 1
     }
     step = max(1, round((pixels.size / LOOKED_AT) ** 0.5))
-    some = (pixels[:, ::step, ::step].astype(np.float32) - volume.offset) * volume.scale
+    some = _counts(volume, pixels[:, ::step, ::step])
     dark, black, white = (float(v) for v in np.percentile(some, (DARKEST, 1, 99.9)))
     least, most, top = (float(v) for v in np.percentile(flat["xy"], (1, 99.8, CLIPPED)))
     top = top if top > dark else dark + 1
     scale = _Scale(dark, top, {"max": _open(least, most), "plane": _open(black, white)})
     sizes = {"xy": (shrink, shrink), "xz": (1, shrink), "yz": (1, shrink)}
     return scale, {view: _address(_levels(_shrunk(p, sizes[view]), scale), None) for view, p in flat.items()}
+
+
+def _counts(volume: Volume, pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Counts above the background; what is no number becomes zero."""
+    counts = (pixels.astype(np.float32) - np.float32(volume.offset)) * np.float32(volume.scale)
+    return np.asarray(np.nan_to_num(counts, copy=False, nan=0.0, posinf=0.0, neginf=0.0), np.float32)
 
 
 def _open(low: float, high: float) -> tuple[float, float]:
@@ -199,8 +205,7 @@ def _planes(volumes: list[Volume], scales: list[_Scale], budget: int, first: int
 
 
 def _plane(volume: Volume, scale: _Scale, z: int, way: Way) -> str:
-    plane = (volume.pixels[z].astype(np.float32) - volume.offset) * volume.scale
-    return _address(_levels(_shrunk(plane, (way.shrink, way.shrink)), scale), way.quality)
+    return _address(_levels(_shrunk(_counts(volume, volume.pixels[z]), (way.shrink, way.shrink)), scale), way.quality)
 
 
 def _shrunk(plane: NDArray[np.float32], factors: tuple[int, int]) -> NDArray[np.float32]:

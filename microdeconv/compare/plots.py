@@ -25,11 +25,13 @@ DASHES = ("-", (0, (6, 2)), (0, (2, 2)))  # for more entries than colours
 INK, FAINT, IMAGE, MARK = "#fe01ff", "#fe02ff", "#fe03ff", "#fe04ff"  # stand for colours that the page knows
 NAMED = {INK: "currentColor", FAINT: "var(--line)", IMAGE: "var(--image)", MARK: "var(--faint)"}
 SIZE = (4.3, 2.9)  # inches
+FLOOR = 1e-12  # of a power spectrum, of its highest
 CHI = (0.0, 2.0)  # range of a chi-square map
 DIVERGING = ((32, 77, 133), (120, 165, 207), (245, 245, 240), (236, 160, 90), (150, 61, 9))  # blue, white, orange
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "microdeconv",
     "font.size": 9,
     "axes.edgecolor": MARK,
@@ -47,9 +49,9 @@ STYLE = {
 
 
 def correlations(
-    curves: Mapping[str, Curve], order: Sequence[str], unit: str, support: float | None, label: str, raw: Curve | None
+    curves: Mapping[str, Curve], order: Sequence[str], unit: str, support: float | None, label: str, threshold: float
 ) -> str:
-    """Fourier correlations over frequency, with the threshold of 1/7 and the end of the OTF's support.
+    """Fourier correlations over frequency, with a threshold and the end of the OTF's support.
 
     Parameters
     ----------
@@ -58,57 +60,48 @@ def correlations(
     order
         All entry names, in the order of their colours.
     unit
-        Of frequency.
+        Frequencies are in cycles per this.
     support
         Where the OTF ends; None where it is not known.
     label
         What is drawn, for those who cannot see it.
-    raw
-        The image's own curve, if it has one.
+    threshold
+        Below it details do not count as seen.
     """
     falls = []
+    mark = "1/7" if threshold == THRESHOLD else f"{threshold:g}"
 
     def draw(axes: Any) -> None:
-        if raw is not None:
-            axes.plot(*raw, color=IMAGE, linestyle=(0, (4, 2)), linewidth=1.2)
         for name in (n for n in order if n in curves):
             axes.plot(*curves[name], **_line(order.index(name)))
-            falls.append(f"{name} falls below 1/7 at {1 / curves[name].resolution():.3g}")
-        axes.axhline(THRESHOLD, color=MARK, linewidth=0.9)
-        axes.text(0.995, THRESHOLD + 0.02, "1/7", color=MARK, ha="right", transform=axes.get_yaxis_transform())
+            falls.append(f"{name} falls below {mark} at {1 / curves[name].resolution(threshold):.3g}")
+        axes.axhline(threshold, color=MARK, linewidth=0.9)
+        axes.text(0.995, threshold + 0.02, mark, color=MARK, ha="right", transform=axes.get_yaxis_transform())
         _support(axes, support)
-        axes.set(ylim=(-0.1, 1.05), xlabel=unit, ylabel="correlation")
+        axes.set(ylim=(-0.1, 1.05), xlabel=f"cycles per {unit}", ylabel="correlation")
         axes.set_xlim(left=0)
 
-    return _svg(draw, lambda: f"{label}, over {unit}: {'; '.join(falls)}")
+    return _svg(draw, lambda: f"{label}, over cycles per {unit}: {'; '.join(falls)}")
 
 
 def powers(curves: Curves, order: Sequence[str]) -> str:
     """Radial power spectra on a logarithmic scale, with the end of the OTF's support."""
-    if curves.frequency is None:
-        return ""
-    frequency = curves.frequency
-    shown = [(n, np.asarray(curves.power[n], float)) for n in order if n in curves.power]
-    everything = [p for _, p in shown] + ([curves.raw_power] if curves.raw_power is not None else [])
-    top = max((float(np.max(p)) for p in everything), default=0.0)
-    if top <= 0:
-        return ""
-    floor = top * 1e-12
 
     def draw(axes: Any) -> None:
-        if curves.raw_power is not None:
-            power = np.maximum(curves.raw_power / top, floor / top)
-            axes.semilogy(frequency, power, color=IMAGE, linestyle=(0, (4, 2)), linewidth=1.2)
-        for name, power in shown:
-            axes.semilogy(frequency, np.maximum(power, floor) / top, **_line(order.index(name)))
+        frequency, power = curves.raw_power
+        axes.semilogy(frequency, np.maximum(power, FLOOR), color=IMAGE, linestyle=(0, (4, 2)), linewidth=1.2)
+        for name in (n for n in order if n in curves.power):
+            frequency, power = curves.power[name]
+            axes.semilogy(frequency, np.maximum(power, FLOOR), **_line(order.index(name)))
         _support(axes, curves.support)
         axes.yaxis.set_major_formatter(lambda v, _: _power_of_ten(v))
         axes.minorticks_off()
-        axes.set(xlabel=curves.unit, ylabel="power, of the highest")
+        axes.set(xlabel=f"cycles per {curves.unit}", ylabel="power, of the highest")
         axes.set_xlim(left=0)
 
     ends = f"; the OTF ends at {curves.support:.3g}" if curves.support else ""
-    return _svg(draw, lambda: f"Radial power spectra over {curves.unit} of the image and {', '.join(order)}{ends}")
+    words = f"Radial power spectra over cycles per {curves.unit} of the image and {', '.join(order)}{ends}"
+    return _svg(draw, lambda: words)
 
 
 def traces(
@@ -202,7 +195,7 @@ def _adopted(svg: str, label: str) -> str:
         inner = inner.replace(stand_in, colour)
     own = "p" + hashlib.sha256((label + body).encode()).hexdigest()[:8]  # names hold for the whole page
     used = set(re.findall(r"#(\w+)", inner))
-    inner = re.sub(r' id="(\w+)"', lambda m: f' id="{own}{m[1]}"' if m[1] in used else "", inner)
+    inner = re.sub(r' id="([^"]+)"', lambda m: f' id="{own}{m[1]}"' if m[1] in used else "", inner)
     inner = re.sub(r'(url\(|href=")#', rf"\1#{own}", inner)
     inner = inner.replace("xlink:href", "href").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
     inner = re.sub(r"\s*\n\s*", "\n", inner)

@@ -63,9 +63,8 @@ def _figure(figure: Figure, entries: Sequence[Entry]) -> str:
     cells = []
     for entry in entries:
         value = number(figure.values.get(entry.name))
-        cells.append(
-            f"<td><b class=best>▲ {value}</b>{HIDDEN.format(' best')}" if entry.name == best else f"<td>{value}"
-        )
+        marked = f"<b class=best>▲ {value}</b>{HIDDEN.format(' best')}"
+        cells.append(f"<td>{marked if entry.name == best else value}</td>")
     noise = "–" if figure.noise is None else f"± {figure.noise:.2g}"
     return (
         f"<tr><th scope=row>{html.escape(figure.label)}{unit}{sign}<span class=meaning>{html.escape(figure.meaning)}"

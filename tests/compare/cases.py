@@ -65,16 +65,17 @@ def curves_for(case: Case) -> Curves:
     voxel = case.voxel_um or (1.0, 1.0, 1.0)
     results = {e.name: e.image for e in case.entries}
     truth = {n: fourier_correlation(i, case.truth, voxel) for n, i in results.items()} if case.truth is not None else {}
-    raw = fourier_correlation(light, case.truth, voxel) if case.truth is not None else None
     halves = {e.name: fourier_correlation(*e.halves, voxel) for e in case.entries if e.halves is not None}
-    frequency, raw_power = radial_power(light, voxel)
-    power = {n: radial_power(i, voxel)[1] for n, i in results.items()}
+    top = max(radial_power(i, voxel)[1].max() for i in (light, *results.values()))
+    spectra = {n: (f, p / top) for n, (f, p) in ((n, radial_power(i, voxel)) for n, i in results.items())}
+    frequency, power = radial_power(light, voxel)
     chi = {}
     for e in case.entries:
         local = (e.image - gaussian_filter(e.image, 2)) ** 2 / np.maximum(light, 20)
         chi[e.name] = gaussian_filter(local / local.mean(), 2).max(axis=0).astype(np.float32)
-    unit = "cycles per µm" if case.voxel_um else "cycles per voxel"
-    return Curves(unit, truth, halves, raw, frequency, power, raw_power, 0.38 / voxel[2], chi)
+    box = tuple(slice(0, n) for n in light.shape)
+    unit = "µm" if case.voxel_um else "voxel"
+    return Curves(unit, truth, halves, spectra, (frequency, power / top), 0.38 / voxel[2], chi, box)
 
 
 def verdict_for(case: Case) -> Verdict:

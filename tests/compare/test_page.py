@@ -83,6 +83,7 @@ def test_every_picture_and_plot_has_words(page):
     assert len(tree.all("img")) >= 15
     assert all(a.get("alt") for a in tree.all("img"))
     assert all(a.get("aria-label") or a.get("aria-hidden") for a in tree.all("svg"))
+    assert "rl falls below 0.5 at" in page
     assert "rl falls below 1/7 at" in page
     assert "rl stopped at step 12" in page
 
@@ -103,7 +104,7 @@ def test_nothing_is_asked_of_the_network(page):
 
 
 def test_text_of_others_stays_text(tmp_path, case):
-    evil = "</script><img src=x onerror=alert(1)>{{script}}'\""
+    evil = "</script><img src=x onerror=alert(1)>{{script}}$x_'\""
     entry = dataclasses.replace(
         case.entries[0], name=evil, settings={evil: evil}, notes=(evil,), trace={evil: ((1, 1.0), (2, 0.5))}
     )
@@ -216,6 +217,15 @@ def look(browser, selector="#canvas"):
     return browser.run(f"{SUM}({json.dumps(selector)})")
 
 
+def place_of_canvas(browser):
+    browser.run(
+        "document.documentElement.style.scrollBehavior = 'auto'; document.querySelector('#canvas').scrollIntoView()"
+    )
+    return browser.run(
+        "(r => [r.x, r.y, r.width, r.height])(document.querySelector('#canvas').getBoundingClientRect())"
+    )
+
+
 def choose(browser, name, value):
     browser.drawn_after(
         f"(f => {{ f.elements[{name!r}].value = {value!r}; const e = f.elements[{name!r}];"
@@ -247,7 +257,7 @@ def test_the_slider_moves_the_split(opened):
 
 
 def test_the_split_is_dragged(opened):
-    box = opened.run("(r => [r.x, r.y, r.width, r.height])(document.querySelector('#canvas').getBoundingClientRect())")
+    box = place_of_canvas(opened)
     middle = box[1] + box[3] / 3
     opened.mouse("mousePressed", box[0] + box[2] / 2, middle)
     opened.run("new Promise(done => setTimeout(done, 100))")
@@ -316,7 +326,7 @@ def test_tab_reaches_every_control(opened):
 
 def test_a_line_by_two_clicks_gives_a_profile_of_each(opened):
     opened.drawn_after("document.getElementById('line').click()")
-    box = opened.run("(r => [r.x, r.y, r.width, r.height])(document.querySelector('#canvas').getBoundingClientRect())")
+    box = place_of_canvas(opened)
     for share in (0.25, 0.75):
         x, y = box[0] + share * box[2], box[1] + box[3] / 2
         opened.mouse("mousePressed", x, y)

@@ -73,3 +73,13 @@ def test_wide_stacks_are_averaged_and_constant_ones_can_be_coded():
     assert pixels(gallery.pictures[0].views["xy"]).shape == (515, 750)
     assert "averaged over 2 x 2" in gallery.notes[1]
     assert all(p.high > p.low for p in gallery.pictures)
+
+
+def test_what_is_no_number_is_shown_as_nothing():
+    case = a_case(shape=(3, 32, 40), entries=1, truth=False)
+    image = case.entries[0].image.copy()
+    image[1, 5, 5], image[1, 6, 6] = np.nan, np.inf
+    object.__setattr__(case.entries[0], "image", image)
+    picture = gallery_of(case, 10**6).pictures[1]
+    assert np.isfinite([picture.low, picture.high, *picture.windows["max"]]).all()
+    assert counts(picture, pixels(picture.planes[1]))[5, 5] == pytest.approx(0, abs=1)
