@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from microdeconv.compare.blind import blind_figures, chi_square_map
+from microdeconv.compare.curves import Curves
 from microdeconv.compare.thinned import curves_of_halves, thinned_figures
 from microdeconv.compare.truth import beside_truth, curves_to_truth, truth_figures
 from microdeconv.compare.view import View
-from microdeconv.resolution import Curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,40 +22,6 @@ if TYPE_CHECKING:
 
 PASSED = 0.02  # of its maximum: the OTF's modulus at the edge of its support
 FADED = 1e-12  # of a spectrum's top: less is not told from nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """What is drawn of a case.
-
-    Attributes
-    ----------
-    unit
-        Frequencies are in cycles per this: "µm", or "voxel" where its size is not known.
-    truth
-        Fourier correlation of each result with the truth, by entry name; empty without a truth.
-    halves
-        That of the results of two halves of the counts; of those that have them.
-    power
-        (frequency, power) of lateral rings by entry name, the mean over all planes, as a share of the highest.
-    raw_power
-        That of the image less its background.
-    support
-        Lateral radius of the OTF, cycles per `unit`; None without a PSF.
-    chi_square
-        float32 (y, x) by entry name: mean chi-square of each voxel's surroundings, the largest along z, within `box`.
-    box
-        The part of the volume (z, y, x) that was looked at.
-    """
-
-    unit: str
-    truth: Mapping[str, Curve]
-    halves: Mapping[str, Curve]
-    power: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-    raw_power: tuple[NDArray[np.float64], NDArray[np.float64]]
-    support: float | None
-    chi_square: Mapping[str, Image]
-    box: tuple[slice, ...]
 
 
 def figures_of(case: Case, view: View | None = None) -> tuple[Figure, ...]:
