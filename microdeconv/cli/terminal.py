@@ -66,7 +66,9 @@ class Terminal:
         elif time.monotonic() - self._last > EVERY:
             self._last = time.monotonic()
             self.say(
-                f"{work}: step {step} of {'at most ' if work == 'choosing' else ''}{steps}", step=step, steps=steps
+                f"{work}: step {step} of {'at most ' if work.endswith('choosing') else ''}{steps}",
+                step=step,
+                steps=steps,
             )
 
     def _show(self, work: str, step: int, steps: int) -> None:
