@@ -85,8 +85,57 @@ def read_beside(path: Path, header: Header, channel: int, time: int, what: str) 
     return image
 
 
-def laid_on(path: Path, image: Image, reference: Image, background: float, *, to: str) -> Beside:
-    """Lay a result on a reference where it lies whole voxels off; refuse one that shows something else.
+class _Fit(NamedTuple):
+    """How two volumes lie: the shift in voxels that fits best, and the correlation without and with it."""
+
+    shift: tuple[int, ...]
+    as_it_is: float
+    moved: float
+
+    @property
+    def words(self) -> str:
+        """The shift for a person."""
+        return ", ".join(f"{axis} {n:+d}" for axis, n in zip("zyx", self.shift, strict=True) if n)
+
+    @property
+    def farthest(self) -> int:
+        """Voxels of the shift along any axis; none where it brings nothing."""
+        return max(abs(s) for s in self.shift) if self.moved >= self.as_it_is + BETTER else 0
+
+
+def refuse_other(path: Path, image: Image, raw: NDArray[Any], background: float, reach: int) -> None:
+    """Refuse a result that does not show what the image shows, or lies farther off than any PSF could have moved it.
+
+    Parameters
+    ----------
+    path
+        For messages.
+    image
+        float32 (z, y, x).
+    raw
+        Counts (z, y, x).
+    background
+        Counts.
+    reach
+        Voxels of half the PSF.
+
+    Raises
+    ------
+    DataError
+        When it is so.
+    """
+    fit = _fit(image, raw, background)
+    if max(fit.as_it_is, fit.moved) < SAME_OBJECT:
+        raise DataError(
+            f"{path}: does not show what the stack shows (correlation {max(fit.as_it_is, fit.moved):.2g})",
+            "give the result of this stack, on its voxels and not turned or mirrored",
+        )
+    if fit.farthest > max(FARTHEST, reach):
+        raise DataError(f"{path}: lies {fit.words} voxels off the stack", "lay it on the stack, or crop both alike")
+
+
+def laid_on(path: Path, image: Image, reference: NDArray[Any], background: float, *, to: str) -> Beside:
+    """Lay a result on a reference where it lies some whole voxels off.
 
     Parameters
     ----------
@@ -104,32 +153,45 @@ def laid_on(path: Path, image: Image, reference: Image, background: float, *, to
     Raises
     ------
     DataError
-        When it does not correlate, or lies too far off.
+        When it lies too far off.
 
     References
     ----------
     M. Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008), in scikit-image.
     """
+    fit = _fit(image, reference, background)
+    if fit.farthest > FARTHEST:
+        raise DataError(f"{path}: lies {fit.words} voxels off {to}", "lay it on the stack, or crop both alike")
+    if not fit.farthest:
+        return Beside(image, ())
+    note = f"lay off {to}: moved by {fit.words} voxels (correlation {fit.moved:.3f}, before {fit.as_it_is:.3f})"
+    return Beside(_moved(image, fit.shift), (note,))
+
+
+def _fit(image: Image, reference: NDArray[Any], background: float) -> _Fit:
     from skimage.registration import phase_cross_correlation
 
     box = telling_box(reference, background, COMPARED)
     one, other = (np.asarray(v[box] - v[box].mean(dtype=np.float64), np.float32) for v in (reference, image))
-    found = phase_cross_correlation(one, other, normalization=None)[0]  # type: ignore[no-untyped-call]
-    shift = tuple(round(float(s)) for s in found)
+    padded = (np.pad(v, [(0, FARTHEST if n > 1 else 0) for n in v.shape]) for v in (one, other))
+    found = phase_cross_correlation(*padded, normalization=None)[0]  # type: ignore[no-untyped-call]
     as_it_is = _correlation(one, other)
-    moved = _correlation(one, _moved(other, shift)) if any(shift) else as_it_is
-    if max(as_it_is, moved) < SAME_OBJECT:
-        raise DataError(
-            f"{path}: does not show what the stack shows (correlation {max(as_it_is, moved):.2g} with {to})",
-            "give the result of this stack, on its voxels and not turned or mirrored",
-        )
-    if moved < as_it_is + BETTER:
-        return Beside(image, ())
-    words = ", ".join(f"{axis} {n:+d}" for axis, n in zip("zyx", shift, strict=True) if n)
-    if max(abs(s) for s in shift) > FARTHEST:
-        raise DataError(f"{path}: lies {words} voxels off {to}", "lay it on the stack first, or crop both alike")
-    note = f"lay off {to}: moved by {words} voxels (correlation {moved:.3f}, before {as_it_is:.3f})"
-    return Beside(_moved(image, shift), (note,))
+    first = tuple(round(float(s)) for s in found)
+    best: tuple[tuple[int, ...], float] = first, _correlation(one, _moved(other, first))
+    if as_it_is >= best[1]:
+        best = (0, 0, 0), as_it_is
+    while True:  # what lies beyond the border draws the shift of such transforms towards none: climb from there
+        near = _neighbours(best[0], one.shape)
+        nearer = max(((s, _correlation(one, _moved(other, s))) for s in near), key=lambda pair: pair[1])
+        if nearer[1] <= best[1]:
+            return _Fit(best[0], as_it_is, best[1])
+        best = nearer
+
+
+def _neighbours(shift: tuple[int, ...], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shifts by one voxel more or less, along axes that are longer than one."""
+    steps = [(axis, by) for axis, size in enumerate(shape) if size > 1 for by in (-1, 1)]
+    return [tuple(s + (by if a == axis else 0) for a, s in enumerate(shift)) for axis, by in steps]
 
 
 def _correlation(one: Image, other: Image) -> float:

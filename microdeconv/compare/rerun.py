@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microdeconv.compare.halves import halves_of_counts
-from microdeconv.compare.view import LOOKED_AT
 from microdeconv.engine import DELTA, Listen, Settings, plan_cut
 from microdeconv.machine import release
 from microdeconv.psf.from_counts import telling_box
@@ -65,6 +63,9 @@ class Halves:
         tuple
             float32 (z, y, x), counts above the background, brought to the scale of the whole.
         """
+        from microdeconv.compare.halves import halves_of_counts
+        from microdeconv.compare.view import LOOKED_AT
+
         if self._shared is None:
             self._shared = halves_of_counts(self.volume, self.camera)
         psf, method = todo.channels[0].psf, todo.method

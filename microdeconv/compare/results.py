@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 import microdeconv
 from microdeconv.camera import CameraOptions
 from microdeconv.compare.case import Case, Entry
-from microdeconv.compare.elsewhere import above_background, laid_on, read_beside, scale_note
+from microdeconv.compare.elsewhere import above_background, laid_on, read_beside, refuse_other, scale_note
 from microdeconv.compare.rerun import Halves
 from microdeconv.engine import DELTA, Listen, Settings, ignore, settle, settle_camera
 from microdeconv.errors import DataError, MicrodeconvError
@@ -126,6 +126,9 @@ def case_of(asked: Asked, listen: Listen = ignore, tell: Tell = lambda _: None) 
     # before the long work: a file that does not fit is told at once
     truth = read_beside(asked.truth, header, number, when, "truth") if asked.truth else None
     others = [(name, path, read_beside(path, header, number, when, "result")) for name, path in asked.results]
+    reach = max(max(p.channels[0].psf.shape) // 2 for p in stage.plans.values())
+    for _, path, image in others:
+        refuse_other(path, image, stage.volume, stage.seen[0], reach)
     entries, warnings = list[Entry](), list[str]()
     failures = list[MicrodeconvError]()
     for variant in asked.variants:
@@ -142,7 +145,11 @@ def case_of(asked: Asked, listen: Listen = ignore, tell: Tell = lambda _: None) 
             _keep(asked, made)
     if failures and not entries:
         raise failures[0]
-    entries += _from_elsewhere(others, entries, stage)
+    for name, path, image in others:
+        try:
+            entries.append(_from_elsewhere(name, path, image, entries[0], stage))
+        except DataError as reason:  # told late: it is known only beside our own
+            warnings.append(f"{name} is not shown: {reason}")
     background, eye, _, notes = stage.seen
     psfs = [e.psf for e in entries if e.psf is not None]
     return Case(
@@ -244,21 +251,12 @@ def _line(entry: Entry) -> str:
     return f"{entry.name}{steps}: {entry.seconds:.1f} s"
 
 
-def _from_elsewhere(
-    others: Sequence[tuple[str, Path, NDArray[np.float32]]], entries: Sequence[Entry], stage: _Stage
-) -> Iterator[Entry]:
-    """Lay each on our first result: the PSF's centre is in all of ours, not in the image, if it is skew."""
-    background = stage.seen[0]
-    reference, to, level = stage.volume, "the image", background
-    if entries:
-        reference, to, level = entries[0].image, entries[0].name, 0.0
-    for name, path, image in others:
-        laid, notes = laid_on(path, image, reference, level, to=to)
-        above, more = above_background(laid, stage.volume, background)
-        yield Entry(
-            name, above, settings={"file": path.name, "SHA-256": digest(path)},
-            notes=(*notes, *more, *([scale_note(above, reference, to)] if entries else [])),
-        )  # fmt: skip
+def _from_elsewhere(name: str, path: Path, image: NDArray[np.float32], ours: Entry, stage: _Stage) -> Entry:
+    """Lay it on a result of ours: the PSF's centre is in all of those, but not in the image, if the PSF is skew."""
+    laid, notes = laid_on(path, image, ours.image, 0.0, to=ours.name)
+    above, more = above_background(laid, stage.volume, stage.seen[0])
+    scale = scale_note(above, ours.image, ours.name)
+    return Entry(name, above, settings={"file": path.name, "SHA-256": digest(path)}, notes=(*notes, *more, scale))
 
 
 def _keep(asked: Asked, made: _Made) -> None:
