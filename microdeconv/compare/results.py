@@ -120,24 +120,25 @@ def case_of(asked: Asked, listen: Listen = ignore, tell: Tell = lambda _: None) 
     MicrodeconvError
         Of the kind that fits.
     """
-    stage = _staged(asked, listen)
+    stage = _staged(asked)
     todo = stage.any_plan
     header, number, when = todo.stack.header, todo.channels[0].number, todo.times[0]
-    # before the long work: a file that does not fit is told at once
+    # before the long work: an option or a model that cannot work, and a file that does not fit is told at once
+    todos = [(variant, with_values(stage.plans[variant.psf], variant.values())) for variant in asked.variants]
     truth = read_beside(asked.truth, header, number, when, "truth") if asked.truth else None
     others = [(name, path, read_beside(path, header, number, when, "result")) for name, path in asked.results]
     reach = max(max(p.channels[0].psf.shape) // 2 for p in stage.plans.values())
     for _, path, image in others:
         refuse_other(path, image, stage.volume, stage.seen[0], reach)
+    _estimate_psfs(stage, listen)
     entries, warnings = list[Entry](), list[str]()
     failures = list[MicrodeconvError]()
-    for variant in asked.variants:
+    for variant, one in todos:
         try:
-            made = _run(variant, stage, listen)
+            made = _run(variant, one, stage, listen)
         except MicrodeconvError as reason:
             failures.append(reason)
             warnings.append(f"{variant.name} is not shown: {reason}")
-            tell(warnings[-1])
             continue
         entries.append(made.entry)
         tell(_line(made.entry))
@@ -164,8 +165,8 @@ def header_name(header: Header) -> str:
     return header.path.name if header.path else "stack"
 
 
-def _staged(asked: Asked, listen: Listen) -> _Stage:
-    """Plan each PSF once, read the volume, look at its camera, estimate PSFs where it is asked for."""
+def _staged(asked: Asked) -> _Stage:
+    """Plan each PSF once, read the volume, look at its camera."""
     plans: dict[int, Plan] = {}
     for variant in sorted(asked.variants, key=lambda v: METHODS[v.values()["method"].value].keeps_counts):
         if variant.psf not in plans:
@@ -178,19 +179,25 @@ def _staged(asked: Asked, listen: Listen) -> _Stage:
     if volume.min() == volume.max():
         raise DataError(f"{asked.stack}: blank, every voxel has the same value", "give a stack with something in it")
     notes += [note for todo in plans.values() for note in todo.notes]
-    for key, todo in plans.items():
-        if is_estimate(todo.values["psf"].value) and not todo.method.keeps_counts:
-            psf, more = estimated(todo, todo.channels[0], volume, listen)
-            plans[key] = replace(todo, channels=(replace(todo.channels[0], psf=psf),))
-            notes += more
     seen = settle_camera(volume, settled_for(first.group(CameraOptions), number))
     return _Stage(volume, seen, plans, Halves(volume, seen[1], seen[0]), notes)
 
 
-def _run(variant: Variant, stage: _Stage, listen: Listen) -> _Made:
+def _estimate_psfs(stage: _Stage, listen: Listen) -> None:
+    """Put PSFs that the volume shows in the place of nominal ones, where that is asked for."""
+    for key, todo in stage.plans.items():
+        if is_estimate(todo.values["psf"].value) and not todo.method.keeps_counts:
+            psf, notes = estimated(todo, todo.channels[0], stage.volume, listen)
+            stage.plans[key] = replace(todo, channels=(replace(todo.channels[0], psf=psf),))
+            stage.notes += notes
+
+
+def _run(variant: Variant, todo: Plan, stage: _Stage, listen: Listen) -> _Made:
     """Deconvolve as one variant says, and once more from either half of the light."""
-    todo = with_values(stage.plans[variant.psf], variant.values())
     channel, method = todo.channels[0], todo.method
+    if not method.keeps_counts:  # its PSF may have been estimated since
+        channel = replace(channel, psf=stage.plans[variant.psf].channels[0].psf)
+        todo = replace(todo, channels=(channel,))
     release(todo.machine.device)
     started = time.perf_counter()
 

@@ -149,7 +149,7 @@ def _known(value: float | None) -> Any:
 
 
 def lines(case: Case, figures: Sequence[Figure]) -> list[tuple[str, ...]]:
-    """Give the table of a terminal: a line of headings, then one for each figure, the best value marked with a star."""
+    """Give the table of a terminal: headings, then a line for each figure; a star: best beyond the noise."""
     names = [one.name for one in case.entries]
     found: list[tuple[str, ...]] = [("figure", "", *names)]
     for one in figures:
@@ -168,13 +168,15 @@ def _number(value: float | None, *, mark: bool = False) -> str:
 
 
 def best_of(figure: Figure) -> str | None:
-    """Name the best entry; None where neither way is better, or the next is as good within the figure's noise."""
+    """Name the best entry; None where neither way is better, or it is not so by more than twice the known noise."""
+    if figure.noise is None:
+        return None
     merit = {name: merit_of(figure.better, value) for name, value in figure.values.items()}
     order = sorted((name for name, m in merit.items() if m is not None and m == m), key=lambda n: -(merit[n] or 0.0))
     if len(order) < 2:
         return None
     first, second = (merit[name] or 0.0 for name in order[:2])
-    return order[0] if first - second > 2 * (figure.noise or 0.0) else None
+    return order[0] if first - second > 2 * figure.noise else None
 
 
 def merit_of(better: str, value: float) -> float | None:
