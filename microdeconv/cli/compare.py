@@ -266,7 +266,8 @@ def _difference_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]
     heads = ("figure", "result", "against", "stacks", "better by", "±", "worst", "worse in", "worst case")
     return [heads] + [
         (
-            row["label"], row["result"], row["against"], str(row["n"]), f"{row['mean']:+.3g}",
+            f"{row['label']}, {row['unit']}" if row["unit"] else row["label"], row["result"], row["against"],
+            str(row["n"]), f"{row['mean']:+.3g}",
             "-" if row["error"] is None else f"{row['error']:.2g}", f"{row['worst']:+.3g}",
             f"{100 * row['worse']:.0f} %", row["worst_stack"],
         )

@@ -188,7 +188,7 @@ def spread(stacks: Sequence[Told]) -> list[dict[str, Any]]:
     found = []
     for figure in _figures(stacks):
         for entry in _entries(stacks):
-            pairs = _pairs(stacks, figure.key, entry)
+            pairs = _pairs(stacks, figure, entry)
             if pairs:
                 least, low, median, high, most = np.quantile(list(pairs.values()), (0, 0.25, 0.5, 0.75, 1)).tolist()
                 found.append({
@@ -213,9 +213,9 @@ def differences(stacks: Sequence[Told]) -> list[dict[str, Any]]:
     entries = _entries(stacks)
     found = []
     for figure in _figures(stacks):
-        base = _pairs(stacks, figure.key, entries[0])
+        base = _pairs(stacks, figure, entries[0])
         for entry in entries[1:]:
-            own = _pairs(stacks, figure.key, entry)
+            own = _pairs(stacks, figure, entry)
             shared = [name for name in own if name in base]
             merits = [(merit_of(figure.better, own[n]), merit_of(figure.better, base[n])) for n in shared]
             known = [(a, b) for a, b in merits if a is not None and b is not None]
@@ -238,19 +238,21 @@ def table(stacks: Sequence[Told]) -> list[dict[str, Any]]:
 
 
 def _figures(stacks: Sequence[Told]) -> list[Figure]:
-    return list({figure.key: figure for one in stacks for figure in one.figures}.values())
+    """Each once; one in nm and one in voxels are two: stacks without a voxel size cannot be held against others."""
+    return list({(figure.key, figure.unit): figure for one in stacks for figure in one.figures}.values())
 
 
 def _entries(stacks: Sequence[Told]) -> list[str]:
     return list(dict.fromkeys(name for one in stacks for name in one.entries))
 
 
-def _pairs(stacks: Sequence[Told], key: str, entry: str) -> dict[str, float]:
+def _pairs(stacks: Sequence[Told], wanted: Figure, entry: str) -> dict[str, float]:
     """A figure of one result, by stack; those that have it."""
     found = {}
     for one in stacks:
         for figure in one.figures:
-            value = figure.values.get(entry) if figure.key == key else None
-            if value is not None and value == value:
+            value = figure.values.get(entry)
+            same = (figure.key, figure.unit) == (wanted.key, wanted.unit)
+            if same and value is not None and value == value:
                 found[one.name] = float(value)
     return found

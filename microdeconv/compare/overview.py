@@ -114,8 +114,8 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _distributions(rows: Sequence[Mapping[str, Any]]) -> str:
     parts = []
-    for key in dict.fromkeys(row["key"] for row in rows):
-        mine = [row for row in rows if row["key"] == key]
+    for what in dict.fromkeys((row["key"], row["unit"]) for row in rows):
+        mine = [row for row in rows if (row["key"], row["unit"]) == what]
         first = mine[0]
         better = f", {first['better']} is better" if first["better"] else ""
         unit = f", {first['unit']}" if first["unit"] else ""

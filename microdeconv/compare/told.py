@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -114,10 +115,7 @@ def told(case: Case, found: Report) -> dict[str, Any]:
         "verdict": {"winner": verdict.winner, "sentences": list(verdict.sentences)},
         "entries": [_entry(one) for one in case.entries],
         "figures": [
-            {
-                "key": one.key, "label": one.label, "meaning": one.meaning, "better": one.better, "unit": one.unit,
-                "noise": one.noise, "values": {name: float(value) for name, value in one.values.items()},
-            }
+            {**asdict(one), "values": {name: float(value) for name, value in one.values.items()}}
             for one in found.figures
         ],
         "provenance": [list(line) for line in case.provenance],

@@ -13,6 +13,7 @@ import tifffile
 from microdeconv.camera import thin
 from microdeconv.cli.app import main
 from microdeconv.compare.case import Figure, Verdict
+from microdeconv.compare.many import Told, differences, spread
 from microdeconv.io.tiff import open_stack
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 
@@ -90,6 +91,21 @@ def seen(monkeypatch):
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return found
+
+
+def test_units_are_not_mixed():
+    def told(name, unit, a, b):
+        return Told(name, ("a", "b"), (Figure("finest", "finest", "", "lower", unit, {"a": a, "b": b}),), None, (), ())
+
+    stacks = [told("one", "nm", 200.0, 250.0), told("two", "voxels", 2.0, 3.0), told("three", "nm", 300.0, 250.0)]
+    off = differences(stacks)
+    assert [(d["unit"], d["n"], d["mean"], d["worst_stack"]) for d in off] == [
+        ("nm", 2, 0.0, "one"),
+        ("voxels", 1, -1.0, "two"),
+    ]
+    assert [(d["unit"], d["result"], d["median"]) for d in spread(stacks)] == [
+        ("nm", "a", 250.0), ("nm", "b", 250.0), ("voxels", "a", 2.0), ("voxels", "b", 3.0),
+    ]  # fmt: skip
 
 
 def report(folder):
