@@ -21,7 +21,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ee; --faint: #9aa5b1; --paper: #14181d; --line: #333b45; --mark: #ffb454; --dot: #6cb8f0 } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-       max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+       max-width: 92rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem } h3 { font-size: 1rem; margin: 1.2rem 0 .2rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
@@ -99,10 +99,11 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> str:
     body = []
     for row in rows:
         error = "" if row["error"] is None else f" ± {row['error']:.3g}"
+        interval = f"{row['low']:+.3g} … {row['high']:+.3g}" if row["n"] > 1 else "-"
         unit = f", {row['unit']}" if row["unit"] else ""
         cells = (
             html.escape(f"{row['label']}{unit}"), html.escape(row["result"]), html.escape(row["against"]),
-            str(row["n"]), f"{row['mean']:+.3g}{error}", f"{row['low']:+.3g} … {row['high']:+.3g}",
+            str(row["n"]), f"{row['mean']:+.3g}{error}", interval,
             f"{row['worst']:+.3g}", f"{100 * row['worse']:.0f} %", _link(row["worst_stack"]),
         )  # fmt: skip
         body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
@@ -162,4 +163,6 @@ def _stacks(stacks: Sequence[Told]) -> str:
 
 def _table(heads: Sequence[str], body: Sequence[str]) -> str:
     head = "".join(f"<th scope=col>{html.escape(one)}</th>" for one in heads)
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    return (
+        f"<div class=wide tabindex=0><table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
