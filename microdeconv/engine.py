@@ -34,6 +34,7 @@ BLENDED = (1.0, 1.0, 0.0)  # floats, as `Method.floats`, that blending several t
 DELTA = Psf(np.ones((1, 1, 1), np.float32), None, None, "none needed")
 
 Listen = Callable[[str, int, int], None]
+Seen = tuple[float, Camera, dict[str, str], list[str]]  # background, camera, their sources, notes
 
 
 def ignore(work: str, step: int, steps: int) -> None:
@@ -84,6 +85,7 @@ def settle(
     listen: Listen = ignore,
     *,
     voxel_um: tuple[float, float, float] | None = None,
+    seen: Seen | None = None,
 ) -> Settings:
     """Choose what nobody gave: background, offset, gain, the number of steps, a parameter at "auto".
 
@@ -101,6 +103,8 @@ def settle(
         Called with what is being done, the step and how many there may be.
     voxel_um
         (z, y, x), where it is known, for a method that asks.
+    seen
+        What `settle_camera` gave for this volume; None: it is asked.
     """
     if method.keeps_counts:
         return Settings(Camera(), 0.0, 0.0, 1, parameters, {})
@@ -112,7 +116,8 @@ def settle(
             parameters = replace(parameters, **{method.searched[0]: method.searched[1][0]})
         background = min(0.0, float(volume.flat[0])) if camera.background == AUTO else float(camera.background)
         return Settings(Camera(), background, max(float(volume.flat[0]) - background, 0.0), 1, parameters, {}, empty)
-    background, eye, sources, notes = settle_camera(volume, camera)
+    background, eye, sources, told = seen or settle_camera(volume, camera)
+    notes = list(told)
     light = float(np.mean(volume, dtype=np.float64)) - background
     level = max(light, 1e-6 * abs(background), 1e-30) / eye.gain
     settings = Settings(eye, background, level, 1, parameters, sources, tuple(notes))
@@ -148,7 +153,7 @@ def settle(
     )
 
 
-def settle_camera(volume: NDArray[Any], options: CameraOptions) -> tuple[float, Camera, dict[str, str], list[str]]:
+def settle_camera(volume: NDArray[Any], options: CameraOptions) -> Seen:
     """Give background (counts), camera, where each came from, and notes; options of one channel."""
     sources, notes = {}, []
     background = options.background

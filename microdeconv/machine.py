@@ -183,7 +183,7 @@ def devices() -> list[Device]:
     """Every device that torch can use here, the CPU first."""
     import torch
 
-    found = [Device("cpu", _processor(), available_memory())]
+    found = [Device("cpu", processor(), available_memory())]
     for index in range(torch.cuda.device_count()):
         free, _ = torch.cuda.mem_get_info(index)
         found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), int(free)))
@@ -192,7 +192,8 @@ def devices() -> list[Device]:
     return found
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the CPU calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -314,6 +315,47 @@ def peak_memory() -> int:
         return int(psutil.Process().memory_info().peak_wset)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Watched:
+    """The most memory that was taken while work was done, bytes, beyond what was held before."""
+
+    taken = 0
+
+
+@contextmanager
+def memory_watched(device: str) -> Iterator[Watched]:
+    """Watch resident memory (and a CUDA device's, added to it) every 20 ms while the block runs.
+
+    What the system gives again without growing (freed memory that was kept for reuse) is not seen.
+    """
+    import threading
+
+    import psutil
+
+    process, ended, watched = psutil.Process(), threading.Event(), Watched()
+    before = peak = process.memory_info().rss
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
+
+    def look() -> None:
+        nonlocal peak
+        while not ended.wait(0.02):
+            peak = max(peak, process.memory_info().rss)
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield watched
+    finally:
+        ended.set()
+        watcher.join()
+        watched.taken = max(peak, process.memory_info().rss) - before
+        if device.startswith("cuda"):
+            watched.taken += torch.cuda.max_memory_allocated(device) - held
 
 
 def as_tensor(array: Any, device: str) -> torch.Tensor:

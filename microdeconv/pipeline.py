@@ -97,30 +97,59 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
 def _estimated(todo: Plan, channel: ChannelPlan, outcome: Outcome, listen: Listen) -> ChannelPlan:
     """Put the PSF that the channel's first volume shows in the place of the nominal one."""
     volume = _read(todo, todo.times[0], channel.number, outcome)
+    psf, notes = estimated(todo, channel, volume, listen)
+    outcome.notes += notes
+    return replace(channel, psf=psf)
+
+
+def estimated(
+    todo: Plan, channel: ChannelPlan, volume: NDArray[Any], listen: Listen = ignore
+) -> tuple[Psf | PsfSet, list[str]]:
+    """Estimate a channel's PSF from one of its volumes, beginning with the nominal one; notes for a person.
+
+    Parameters
+    ----------
+    todo, channel
+        What was planned.
+    volume
+        Counts (z, y, x).
+    listen
+        Called with what is being done, the step and how many there may be.
+    """
     shape, voxel = channel.psf.shape, todo.stack.header.voxel_um
     if volume.min() == volume.max() or voxel is None:
-        return channel
+        return channel.psf, []
     background, camera, _, _ = settle_camera(volume, settled_for(todo.group(CameraOptions), channel.number))
     split = split_for(volume, camera, background, todo.machine.device, ESTIMATED)
     theory = todo.group(Model).settled(channel.optics.na or 0.0)
     size = (shape[0], shape[1], shape[2])
     found = estimate_psf(light_of_counts(volume, camera), split, channel.optics, voxel, size, theory, listen)
-    if not found.sure:
-        outcome.notes.append(f"channel {channel.number}: the nominal PSF is kept, {found.why}")
-    return replace(channel, psf=found.psf)
+    notes = [] if found.sure else [f"channel {channel.number}: the nominal PSF is kept, {found.why}"]
+    return found.psf, notes
 
 
 def _read(todo: Plan, t: int, c: int, outcome: Outcome) -> NDArray[Any]:
+    volume, notes = read_volume(todo, t, c)
+    outcome.notes += notes
+    return volume
+
+
+def read_volume(todo: Plan, t: int, c: int) -> tuple[NDArray[Any], list[str]]:
+    """Read one volume of a planned stack, repaired or refused as was asked; notes for a person.
+
+    Raises
+    ------
+    MicrodeconvError
+        Of the kind that fits.
+    """
     given = for_channel(todo.values["offset"].value, c) != AUTO
-    volume, notes = check_pixels(
+    return check_pixels(
         todo.stack.read(t, c),
         todo.group(Selection),
         todo.request.input,
         raw=todo.method.keeps_counts,
         offset_given=given,
     )
-    outcome.notes += notes
-    return volume
 
 
 def _volumes(
@@ -168,7 +197,7 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
         channels.append(
             {
                 "channel": channel.number,
-                **_psf_record(channel.psf),
+                **psf_record(channel.psf),
                 "optics": {k: list(v) for k, v in channel.sources.items() if v.value is not None},
                 "background": chosen.background,
                 "offset": chosen.camera.offset,
@@ -186,7 +215,7 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
     return {
         "microdeconv": microdeconv.__version__,
         "input": str(todo.request.input),
-        "input_sha256": _digest(todo.request.input),
+        "input_sha256": digest(todo.request.input),
         "method": todo.method.name,
         "device": todo.machine.device,
         "options": {k: [v.value, v.source] for k, v in todo.values.items() if v.source != "default"},
@@ -195,7 +224,8 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _psf_record(psf: Psf | PsfSet) -> dict[str, Any]:
+def psf_record(psf: Psf | PsfSet) -> dict[str, Any]:
+    """What a record tells of a PSF: source, shape, SHA-256 of its values, places."""
     digest = hashlib.sha256()
     for one in psf.parts:
         digest.update(np.ascontiguousarray(one.pixels).data)
@@ -205,6 +235,7 @@ def _psf_record(psf: Psf | PsfSet) -> dict[str, Any]:
     return told
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

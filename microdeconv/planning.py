@@ -48,17 +48,19 @@ class ChannelPlan:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Every file that a run writes: the result, its preview, its record, the settings saved and an estimated PSF."""
+    """Every file that a run writes: result, preview, record, settings saved, an estimated PSF, the page."""
 
     result: Path
     preview: Path | None
     record: Path | None
     settings: Path | None
     psf: Path | None = None
+    report: Path | None = None
 
     def paths(self) -> tuple[Path, ...]:
         """Those that are wanted."""
-        return tuple(p for p in (self.result, self.preview, self.record, self.settings, self.psf) if p is not None)
+        wanted = (self.result, self.preview, self.record, self.settings, self.psf, self.report)
+        return tuple(p for p in wanted if p is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +98,12 @@ def plan(request: Request) -> Plan:
     selection: Selection = build(Selection, values)
     stack = open_stack(request.input, selection)
     header = stack.header
-    channels, times = _picked(header, selection)
+    channels, times = picked(header, selection)
     options: OutputOptions = build(OutputOptions, values)
     machine = machine_for(build(MachineOptions, values))
     outputs = _outputs(request, options, header)
     header_out, notes = _header_out(header, len(channels), len(times), channels, options, method)
-    voxels = math.prod(header.volume_shape)
-    result = 8 if method.keeps_counts else 4
-    held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
-    held += voxels * HELD if method.companion else 0
+    held = _held(header, header_out.dtype.itemsize * len(channels), method)
     if method.check:
         kernel = not is_none(values["psf"].value)
         notes += method.check(parameters, kernel, header.size("Z"), header.voxel_um)
@@ -133,14 +132,55 @@ def plan(request: Request) -> Plan:
     )  # fmt: skip
 
 
-def _picked(header: Header, selection: Selection) -> tuple[list[int], list[int]]:
-    picked = []
+def with_values(todo: Plan, values: Mapping[str, Sourced]) -> Plan:
+    """Give the plan for another method or other parameters: the PSF, the stack and the machine stay.
+
+    Parameters
+    ----------
+    todo
+        A plan for the first channel and time point that it picks, which alone are kept.
+    values
+        Of all options, by key.
+
+    Raises
+    ------
+    MicrodeconvError
+        As `plan`.
+    """
+    method, parameters = method_of(values)
+    if method.check:
+        method.check(parameters)
+    header, channel = todo.stack.header, todo.channels[0]
+    held = _held(header, 4, method)
+    psf = DELTA if method.keeps_counts else channel.psf
+    cut = plan_cut(header.volume_shape, psf, method, todo.machine, values["tile"].value, held)
+    return replace(
+        todo, method=method, parameters=parameters, values=values, times=todo.times[:1],
+        channels=(replace(channel, psf=psf, cut=cut),), memory=BASE_MEMORY + held + cut.tile_bytes,
+    )  # fmt: skip
+
+
+def _held(header: Header, written: int, method: Method) -> int:
+    """Bytes beside the tiles: the volume, its result, what of it is written (bytes a voxel), what a companion takes."""
+    each = header.dtype.itemsize + (8 if method.keeps_counts else 4) + written + (HELD if method.companion else 0)
+    return math.prod(header.volume_shape) * each
+
+
+def picked(header: Header, selection: Selection) -> tuple[list[int], list[int]]:
+    """Give the channels and time points that are asked for.
+
+    Raises
+    ------
+    UsageError
+        For one beyond the last.
+    """
+    found = []
     for axis, wanted, flag in (("C", selection.channel, "--channel"), ("T", selection.time, "--time")):
         try:
-            picked.append(pick(wanted, header.size(axis)))
+            found.append(pick(wanted, header.size(axis)))
         except ValueError as reason:
             raise UsageError(f"{flag}: {reason}", f"{header.path} has {header.describe()}, counted from 0") from None
-    return picked[0], picked[1]
+    return found[0], found[1]
 
 
 def refuse_shared_outputs(requests: Sequence[Request]) -> None:
@@ -192,7 +232,8 @@ def _outputs(request: Request, options: OutputOptions, header: Header) -> Output
     # kept with the settings, so that an experiment has one PSF; channels have PSFs of their own
     kept = request.settings is not None and is_estimate(request.values()["psf"].value) and header.size("C") == 1
     psf = request.settings.with_suffix(".psf.tif") if kept and request.settings else None
-    return Outputs(result, preview, record, request.settings, psf)
+    report = Path(f"{beside}.html") if options.report else None
+    return Outputs(result, preview, record, request.settings, psf, report)
 
 
 def _result_path(request: Request, options: OutputOptions, header: Header) -> Path:

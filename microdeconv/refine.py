@@ -114,7 +114,7 @@ def _trust(
 
     random = torch.Generator().manual_seed(SEED)
     kept, held = (part.numpy() for part in thin(torch.from_numpy(light), KEPT, random))
-    part = _of_share(settings, KEPT)
+    part = of_share(settings, KEPT)
     foretold = []
     companion = method.companion
     assert companion is not None
@@ -126,9 +126,11 @@ def _trust(
     return trust_map(held, foretold[0], foretold[1])
 
 
-def _of_share(settings: Settings, share: float) -> Settings:
-    """Settings for photo-electrons of which a share is left."""
+def of_share(settings: Settings, share: float) -> Settings:
+    """Settings for photo-electrons, offset taken off, of which a share is left."""
     eye = settings.camera
     dark = max((settings.background - eye.offset) / eye.gain, 0.0) * share
-    parameters = replace(settings.parameters, scale=settings.parameters.scale * share)
+    parameters = settings.parameters
+    if hasattr(parameters, "scale"):
+        parameters = replace(parameters, scale=parameters.scale * share)
     return replace(settings, camera=Camera(), background=dark, level=settings.level * share, parameters=parameters)

@@ -71,6 +71,10 @@ class OutputOptions:
     record: bool = option(
         False, "Write how it was made beside the result (JSON); it always stands inside.", panel="Output"
     )
+    report: bool = option(
+        False, "Write a page (HTML) beside the result: pictures, figures, settings; of the first channel.",
+        panel="Output",
+    )  # fmt: skip
     overwrite: bool = option(False, "Replace outputs that exist.", panel="Output")
     parents: bool = option(False, "Make missing output folders.", panel="Output")
 
@@ -155,6 +159,19 @@ def refuse_idle(values: Mapping[str, Sourced], method: Method, *, raw_psf: bool)
     UsageError
         Naming the first of them.
     """
+    for key, (one, what) in idle_options(method, raw_psf=raw_psf).items():
+        if key in values and values[key].source in TYPED:
+            raise UsageError(f"{said(one, values[key])} does not apply to {what}", "leave it out")
+
+
+def idle_options(method: Method, *, raw_psf: bool) -> dict[str, tuple[Option, str]]:
+    """Give the options that can do nothing, by key, each with what it does not apply to.
+
+    Parameters
+    ----------
+    method, raw_psf
+        See `refuse_idle`.
+    """
     own = {o.key for o in options_of(method.parameters)}
     idle = [o for m in METHODS.values() for o in options_of(m.parameters) if o.key not in own]
     idle += [] if method.stopped.iterative else options_of(Stopping)
@@ -167,9 +184,7 @@ def refuse_idle(values: Mapping[str, Sourced], method: Method, *, raw_psf: bool)
     else:
         made = (o for o in options_of(PsfOptions) if o.key != "psf" and o.key not in why)
         why |= {o.key: (o, "a PSF that is computed or made ready") for o in made}
-    for key, (one, what) in why.items():
-        if key in values and values[key].source in TYPED:
-            raise UsageError(f"{_said(one, values[key])} does not apply to {what}", "leave it out")
+    return why
 
 
 def refuse_idle_optics(channels: Sequence[tuple[Optics, Mapping[str, Sourced]]]) -> None:
@@ -204,11 +219,12 @@ def refuse_surplus(values: Mapping[str, Sourced], channels: int) -> list[str]:
     surplus = [k for k in each if isinstance(values[k].value, tuple) and len(values[k].value) > channels]
     for key in surplus:
         if values[key].source in TYPED:
-            said = f"{_said(each[key], values[key])}: {len(values[key].value)} values for {channels} channel(s)"
-            raise UsageError(said, "give one for all, or one for each")
+            words = f"{said(each[key], values[key])}: {len(values[key].value)} values for {channels} channel(s)"
+            raise UsageError(words, "give one for all, or one for each")
     names = ", ".join(surplus)
     return [f"{names}: more values than the {channels} channel(s), the last are not used"] if surplus else []
 
 
-def _said(one: Option, value: Sourced) -> str:
+def said(one: Option, value: Sourced) -> str:
+    """Name an option as it was given."""
     return one.field if value.source == KEYWORD else f"--{one.flag}"

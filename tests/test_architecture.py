@@ -27,6 +27,7 @@ HELPS = [
     ["models", "list"],
     ["models", "show"],
     ["models", "export"],
+    ["compare"],
     ["evaluate"],
     ["explain"],
     ["info"],

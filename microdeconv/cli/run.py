@@ -124,10 +124,25 @@ def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool) 
         terminal.say(note, "warning")
     for line in _chosen_lines(todo, outcome):
         terminal.say(line)
+    if todo.outputs.report is not None:
+        _report(todo.outputs.report, todo, outcome, terminal)
     terminal.say(f"{outcome.output}: {outcome.seconds:.1f} s", output=str(outcome.output), seconds=outcome.seconds)
     if todo.outputs.settings is not None:
         _save(todo.outputs.settings, todo, outcome)
         terminal.say(f"settings saved in {todo.outputs.settings}")
+
+
+def _report(path: Path, todo: Plan, outcome: Outcome, terminal: Terminal) -> None:
+    """Write the page of the one result."""
+    import shlex
+    import sys
+
+    from microdeconv.compare.results import case_of_run
+    from microdeconv.compare.told import write_case_page
+
+    case = case_of_run(todo, outcome, shlex.join(["microdeconv", *sys.argv[1:]]), terminal.listen)
+    write_case_page(path, case, overwrite=bool(todo.values["overwrite"].value))
+    terminal.say(f"page in {path}", output=str(path))
 
 
 def plan_lines(todo: Plan) -> list[str]:
@@ -184,7 +199,19 @@ def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
     from microdeconv.psf.named import files_of
     from microdeconv.psf.recipes import recipes, source_of
 
-    one_run = {"channel", "time", "overwrite", "parents", "preview", "record", "device", "memory", "threads", "tile"}
+    one_run = {
+        "channel",
+        "time",
+        "overwrite",
+        "parents",
+        "preview",
+        "record",
+        "report",
+        "device",
+        "memory",
+        "threads",
+        "tile",
+    }
     implied = ("default", source_of(todo.values["psf_recipe"].value))  # of the recipe its name is kept
     kept = {k: v.value for k, v in todo.values.items() if v.source not in implied and k not in one_run}
     if todo.outputs.psf is not None:

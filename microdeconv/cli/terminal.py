@@ -66,7 +66,7 @@ class Terminal:
             self._show(work, step, steps, told)
         elif time.monotonic() - self._last > EVERY:
             self._last = time.monotonic()
-            most = "at most " if work == "choosing" else ""
+            most = "at most " if work.endswith("choosing") else ""
             line = f"{work}: step {step} of {most}{steps}{', ' if told else ''}{told}"
             self.say(line, step=step, steps=steps, **figures)
 
