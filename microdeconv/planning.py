@@ -148,15 +148,17 @@ def with_values(todo: Plan, values: Mapping[str, Sourced]) -> Plan:
         As `plan`.
     """
     method, parameters = method_of(values)
-    if method.check:
-        method.check(parameters)
     header, channel = todo.stack.header, todo.channels[0]
+    notes = todo.notes
+    if method.check:
+        kernel = not is_none(values["psf"].value)
+        notes += tuple(method.check(parameters, kernel, header.size("Z"), header.voxel_um))
     held = _held(header, 4, method)
     psf = DELTA if method.keeps_counts else channel.psf
     cut = plan_cut(header.volume_shape, psf, method, todo.machine, values["tile"].value, held)
     return replace(
         todo, method=method, parameters=parameters, values=values, times=todo.times[:1],
-        channels=(replace(channel, psf=psf, cut=cut),), memory=BASE_MEMORY + held + cut.tile_bytes,
+        channels=(replace(channel, psf=psf, cut=cut),), memory=BASE_MEMORY + held + cut.tile_bytes, notes=notes,
     )  # fmt: skip
 
 
