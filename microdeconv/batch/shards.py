@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 
 
 class Shard(NamedTuple):
-    """Part `number`, counted from 1, of `count`; every count-th row."""
+    """Part `number`, counted from 1, of `parts`; rows are dealt out in turn."""
 
     number: int = 1
-    count: int = 1
+    parts: int = 1
     source: str = ""
 
     def takes(self, place: int) -> bool:
         """Whether the row at a place, counted from 0, is of this part."""
-        return place % self.count == self.number - 1
+        return place % self.parts == self.number - 1
 
     def __str__(self) -> str:
         """Give it as a person types it."""
-        return f"{self.number}/{self.count}"
+        return f"{self.number}/{self.parts}"
 
 
 def read_shard(raw: Any) -> Shard:
@@ -42,7 +42,7 @@ def read_shard(raw: Any) -> Shard:
 
 
 def array_shard(environment: Mapping[str, str] = os.environ) -> Shard:
-    """Give the part that a Slurm array gives this task; all of it outside of one, or where the numbers make no sense."""
+    """Give the part that a Slurm array gives this task; everything outside of one, or where its numbers are none."""
     names = ("ID", "MIN", "COUNT", "STEP")
     told = {name: environment.get(f"SLURM_ARRAY_TASK_{name}", "") for name in names}
     if not (told["ID"].isdigit() and told["COUNT"].isdigit() and int(told["COUNT"]) > 0):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from microdeconv import __version__
-from microdeconv.cli import evaluate, explain, look, models, psf, run
+from microdeconv.cli import batch, evaluate, explain, look, models, psf, run
 from microdeconv.cli.flags import join_numbers, need_command
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError
@@ -48,6 +48,7 @@ def build_app() -> typer.Typer:
         need_command(context)
 
     run.add_to(app)
+    batch.add_to(app)
     psf.add_to(app)
     models.add_to(app)
     evaluate.add_to(app)
