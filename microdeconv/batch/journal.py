@@ -114,16 +114,17 @@ class Journal:
                 raise DataError(f"{path}: cannot be read ({reason.strerror})", "check its permissions") from None
             with file:
                 file.seek(self._read.get(path, 0))
-                for raw in file:
-                    if not raw.endswith(b"\n"):  # being written, or cut by a kill or a full disk: done again then
-                        self.broken += 1
-                        break
-                    self._read[path] = self._read.get(path, 0) + len(raw)
-                    try:
-                        line = Done._make(json.loads(raw))
-                    except (ValueError, TypeError):
-                        self.broken += 1
-                        continue
+                lines = file.readlines()
+            if lines and not lines[-1].endswith(b"\n"):  # being written, or cut by a kill or a full disk
+                self.broken += 1
+                lines.pop()
+            self._read[path] = self._read.get(path, 0) + sum(map(len, lines))
+            for raw in lines:
+                try:
+                    line = Done._make(json.loads(raw))
+                except (ValueError, TypeError):
+                    self.broken += 1
+                else:
                     yield line
 
     def append(self, line: Done) -> None:

@@ -58,6 +58,7 @@ class Asked:
     restart: bool = False
     verify: bool = False
     grace: float = 90.0
+    anywhere: bool = False  # no output folder is known: only the stacks are looked at
 
 
 @dataclass(slots=True)
@@ -163,6 +164,11 @@ def prepared(asked: Asked, *, write: bool = True) -> Todo:
     if problems:
         raise RefusedBatchError(problems, what)
     common = Common(asked.output, asked.layers, asked.kept, bool(_value(asked, "overwrite")))
+    if asked.anywhere:
+        missing = check(units, common, (), set())
+        if missing:
+            raise RefusedBatchError(missing, what)
+        return Todo(asked, shard, common, Journal(asked.output), units, units)
     frozen_on = _frozen_on(asked, units)
     if asked.output.exists() and not asked.output.is_dir():
         raise CannotCreateError(f"{asked.output}: is not a folder", "give a folder with -o")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from microdeconv import __version__
-from microdeconv.cli import batch, evaluate, explain, look, models, psf, run
+from microdeconv.cli import batch, estimate, evaluate, explain, look, models, psf, run, slurm_script
 from microdeconv.cli.flags import join_numbers, need_command
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError
@@ -49,6 +49,8 @@ def build_app() -> typer.Typer:
 
     run.add_to(app)
     batch.add_to(app)
+    estimate.add_to(app)
+    slurm_script.add_to(app)
     psf.add_to(app)
     models.add_to(app)
     evaluate.add_to(app)
