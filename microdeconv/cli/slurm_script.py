@@ -61,7 +61,6 @@ def slurm_script(
 
     The whole manifest is checked here. A rerun, or a second submit, does only what is missing.
     """
-    from microdeconv.batch.estimate import needs, tasks_for
     from microdeconv.batch.prepare import Asked, prepared
     from microdeconv.batch.slurm import Job, as_time, read_time, requeues, script
     from microdeconv.batch.slurm import submit as submitted
@@ -78,12 +77,15 @@ def slurm_script(
         if not todo.needed:
             terminal.say(f"{len(todo.units)} stacks, all done already: nothing to do")
             return 0
-        known = asked_time is not None and mem is not None and array is not None
-        expected = [] if known else expectations(todo, cpus, terminal)
-        tasks = min(array or tasks_for(expected), len(todo.units))
-        need = needs(expected, tasks, cpus)
-        job = Job(tasks, asked_time or as_time(need.minutes), mem or need.memory, cpus, gpu, partition,
-                  requeues() if requeue == "auto" else requeue)  # fmt: skip
+        if asked_time is None or mem is None or array is None:  # torch wakes only then
+            from microdeconv.batch.estimate import needs, tasks_for
+
+            expected = expectations(todo, cpus, terminal)
+            array = array or tasks_for(expected)
+            need = needs(expected, min(array, len(todo.units)), cpus)
+            asked_time, mem = asked_time or as_time(need.minutes), mem or need.memory
+        who = requeues() if requeue == "auto" else requeue
+        job = Job(min(array, len(todo.units)), asked_time, mem, cpus, gpu, partition, who)
         words = [*items, "-o", str(output), *(["--config", str(config)] if config else [])]
         words += ["--freeze-from", freeze_from] if freeze_from else []
         text = script([*words, *_typed(given)], output.resolve(), Path.cwd(), job)
