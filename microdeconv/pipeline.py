@@ -30,7 +30,7 @@ from microdeconv.psf.from_counts import ESTIMATED, light_of_counts, split_for
 from microdeconv.psf.named import files_of, is_estimate
 from microdeconv.psf.recipes import recipes, source_of
 from microdeconv.refine import deconvolve
-from microdeconv.request import OutputOptions
+from microdeconv.request import BATCH, OutputOptions
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, PsfSet
 
@@ -191,7 +191,7 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
         "input_sha256": _digest(todo.request.input),
         "method": todo.method.name,
         "device": todo.machine.device,
-        "options": {k: [v.value, v.source] for k, v in todo.values.items() if v.source != "default"},
+        "options": {k: [v.value, v.source] for k, v in todo.values.items() if v.source not in ("default", BATCH)},
         "scale": 1.0,
         "channels": channels,
     }  # fmt: skip
@@ -224,7 +224,7 @@ def save_settings(todo: Plan, outcome: Outcome) -> None:
     if path is None:
         return
     one_run = {"channel", "time", "overwrite", "parents", "preview", "record", "device", "memory", "threads", "tile"}
-    implied = ("default", source_of(todo.values["psf_recipe"].value))  # of the recipe its name is kept
+    implied = ("default", BATCH, source_of(todo.values["psf_recipe"].value))  # of the recipe its name is kept
     kept = {k: v.value for k, v in todo.values.items() if v.source not in implied and k not in one_run}
     if todo.outputs.psf is not None:
         [psf] = outcome.psfs.values()

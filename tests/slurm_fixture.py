@@ -111,19 +111,23 @@ class Slurm:
     def kill_node(self, node: str) -> None:
         """Kill -9 a node: its daemon, and every process of the jobs on it."""
         self._daemons.pop(node).kill()
-        for one in self._processes(node):
+        jobs = self._processes(node)
+        keepers = []  # slurmstepd, which would still tell the controller that its job was killed
+        for one in jobs:
+            with suppress(psutil.Error):
+                keepers += [parent for parent in one.parents() if parent.name().startswith("slurmstepd")]
+        for one in [*keepers, *jobs]:
             with suppress(psutil.Error):
                 one.kill()
 
     def _processes(self, node: str) -> list[psutil.Process]:
-        """Processes of jobs on a node, by what Slurm put in their environment, and the steps' own."""
+        """Processes of jobs on a node, by what Slurm put in their environment."""
         found = []
         conf = self.environment["SLURM_CONF"]
         for one in psutil.process_iter():
             with suppress(psutil.Error):
                 about = one.environ()
-                ours = about.get("SLURM_CONF") == conf and about.get("SLURMD_NODENAME") == node
-                if ours or (one.name() == "slurmstepd" and about.get("OUR_NODE") == f"{self.folder}:{node}"):
+                if about.get("SLURM_CONF") == conf and about.get("SLURMD_NODENAME") == node:
                     found.append(one)
         return found
 
@@ -156,7 +160,7 @@ class Slurm:
         with (self.folder / f"{name}.out").open("ab") as file:
             self._daemons[name] = subprocess.Popen(
                 words, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True,
-                env={**self.environment, "OUR_NODE": f"{self.folder}:{name}"},
+                env=self.environment,
             )  # fmt: skip
 
 

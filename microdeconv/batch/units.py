@@ -18,7 +18,7 @@ from microdeconv.batch.manifest import Problem, Row
 from microdeconv.errors import CannotCreateError, ConfigError, MicrodeconvError, NoInputError, RefusedError
 from microdeconv.options import Sourced, layered
 from microdeconv.psf.named import PsfFile, files_of
-from microdeconv.request import Request, all_options, method_of
+from microdeconv.request import BATCH, Request, all_options, method_of
 
 HOW = {"device", "memory", "threads", "overwrite", "parents", "preview", "record"}  # none of it settles the result
 Layers = tuple[tuple[str, Mapping[str, Any]], ...]
@@ -78,7 +78,7 @@ class Common:
         """Give the request that does a unit."""
         own = {"overwrite": self.overwrite or unit.ours, "parents": True, **machine}
         frozen = (("frozen", self.frozen),) if self.frozen is not None else ()
-        layers = (*self.layers, *frozen, (f"row {unit.row.number}", unit.row.values), ("batch", own))
+        layers = (*self.layers, *frozen, (f"row {unit.row.number}", unit.row.values), (BATCH, own))
         return Request(unit.row.input, self.output / unit.key, None, settings, self.kept, layers)
 
     @cached_property
