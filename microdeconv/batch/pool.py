@@ -208,9 +208,10 @@ class Pool:
         had = [one.unit for one in self.workers if one.unit is not None]
         for one in self.workers:
             if one.process is not None and one.process.poll() is None:
-                if one.unit is None and one.pipe is not None:
+                if one.unit is not None:
+                    one.process.terminate()
+                elif one.pipe is not None:
                     one.pipe.close()  # it ends by itself
-                one.process.terminate()
         until = time.monotonic() + GRACE
         for one in self.workers:
             one.end(max(0.0, until - time.monotonic()))
