@@ -17,18 +17,20 @@ from microdeconv.camera import CameraOptions
 from microdeconv.engine import Listen, Settings, ignore, settle, settle_camera
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.preview import projections, write_preview
-from microdeconv.io.record import write_record
+from microdeconv.io.record import write_record, write_settings
 from microdeconv.io.selection import Selection
 from microdeconv.io.writer import write_stack
 from microdeconv.machine import peak_memory, release
 from microdeconv.optics import Model
-from microdeconv.options import AUTO, for_channel, settled_for
+from microdeconv.options import AUTO, for_channel, options_of, settled_for
 from microdeconv.planning import ChannelPlan, Plan
 from microdeconv.psf.estimate import estimate_psf
+from microdeconv.psf.file import write_psf
 from microdeconv.psf.from_counts import ESTIMATED, light_of_counts, split_for
-from microdeconv.psf.named import is_estimate
+from microdeconv.psf.named import files_of, is_estimate
+from microdeconv.psf.recipes import recipes, source_of
 from microdeconv.refine import deconvolve
-from microdeconv.request import OutputOptions
+from microdeconv.request import BATCH, OutputOptions
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, PsfSet
 
@@ -218,7 +220,7 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
         "input_sha256": digest(todo.request.input),
         "method": todo.method.name,
         "device": todo.machine.device,
-        "options": {k: [v.value, v.source] for k, v in todo.values.items() if v.source != "default"},
+        "options": {k: [v.value, v.source] for k, v in todo.values.items() if v.source not in ("default", BATCH)},
         "scale": 1.0,
         "channels": channels,
     }  # fmt: skip
@@ -239,3 +241,52 @@ def digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_settings(todo: Plan, outcome: Outcome) -> None:
+    """Write what was asked for and what was chosen; `--config` of a later run then chooses nothing anew.
+
+    Raises
+    ------
+    WriteError, CannotCreateError
+        See `atomic_output`.
+    """
+    path = todo.outputs.settings
+    if path is None:
+        return
+    one_run = {
+        "channel", "time", "overwrite", "parents", "preview", "record", "report", "device", "memory", "threads", "tile",
+    }  # fmt: skip
+    implied = ("default", BATCH, source_of(todo.values["psf_recipe"].value))  # of the recipe its name is kept
+    kept = {k: v.value for k, v in todo.values.items() if v.source not in implied and k not in one_run}
+    if todo.outputs.psf is not None:
+        [psf] = outcome.psfs.values()
+        write_psf(todo.outputs.psf, psf.parts[0], overwrite=bool(todo.values["overwrite"].value))
+        kept["psf"] = [str(todo.outputs.psf.resolve())]
+    elif files_of(kept.get("psf")):
+        kept["psf"] = [str(replace(one, path=one.path.resolve())) for one in kept["psf"]]  # from wherever it is used
+    if kept.get("psf_recipe") not in (None, *recipes()):
+        kept["psf_recipe"] = str(Path(kept["psf_recipe"]).resolve())
+    kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
+    kept["method"] = todo.method.name
+    found = {n: _found(settings) for n, settings in outcome.settings.items() if settings.sources}  # no blank images
+    groups = [todo.method.parameters, *([Stopping] if todo.method.stopped.iterative else [])]
+    groups += [] if todo.method.keeps_counts else [CameraOptions]
+    channels = range(todo.stack.header.size("C"))
+    for one in (o for group in groups for o in options_of(group)):
+        asked = todo.values[one.key].value
+        if one.each_channel:
+            kept[one.key] = [found[n][one.key] if n in found else for_channel(asked, n) for n in channels]
+        else:
+            kept[one.key] = asked
+    write_settings(path, kept, overwrite=bool(todo.values["overwrite"].value))
+
+
+def _found(settings: Settings) -> dict[str, Any]:
+    """What a channel was deconvolved with, by the keys of the options that say so."""
+    own = {o.key: getattr(settings.parameters, o.field) for o in options_of(type(settings.parameters))}
+    eye = settings.camera
+    return {
+        "background": settings.background, "offset": eye.offset, "gain": eye.gain,
+        "iterations": settings.iterations, **own,
+    }  # fmt: skip

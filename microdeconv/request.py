@@ -20,6 +20,7 @@ from microdeconv.psf.recipes import with_recipe
 from microdeconv.solve import Stopping
 
 COMPUTED = (Model, DepthOptions)  # options of PSFs that are computed
+BATCH = "batch"  # the source of what a batch gives each of its workers: it settles no result and is not recorded
 LINE, KEYWORD = TYPED = ("command line", "keyword")  # the sources of what was typed for this one run
 
 

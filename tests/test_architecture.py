@@ -17,6 +17,9 @@ SOURCES = sorted((ROOT / "microdeconv").rglob("*.py"))
 HELPS = [
     [],
     ["run"],
+    ["batch"],
+    ["estimate"],
+    ["slurm-script"],
     ["psf"],
     ["psf", "compute"],
     ["psf", "measure"],

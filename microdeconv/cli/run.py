@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from microdeconv.camera import CameraOptions
 from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.cli.words import GENERAL, Config, LogFormat
 from microdeconv.errors import MicrodeconvError, UsageError
-from microdeconv.options import build, for_channel, layered, options_of
+from microdeconv.options import build, layered
 from microdeconv.request import Request, all_options
-from microdeconv.solve import Stopping
 
 if TYPE_CHECKING:
-    from microdeconv.engine import Settings
     from microdeconv.pipeline import Outcome
     from microdeconv.planning import Plan
 
@@ -110,7 +106,7 @@ def _begin(requests: list[Request]) -> None:
 def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool) -> None:
     import sys
 
-    from microdeconv.pipeline import execute
+    from microdeconv.pipeline import execute, save_settings
     from microdeconv.planning import plan
 
     todo = plan(request)
@@ -128,7 +124,7 @@ def _one(request: Request, terminal: Terminal, *, dry_run: bool, verbose: bool) 
         _report(todo.outputs.report, todo, outcome, terminal)
     terminal.say(f"{outcome.output}: {outcome.seconds:.1f} s", output=str(outcome.output), seconds=outcome.seconds)
     if todo.outputs.settings is not None:
-        _save(todo.outputs.settings, todo, outcome)
+        save_settings(todo, outcome)
         terminal.say(f"settings saved in {todo.outputs.settings}")
 
 
@@ -190,61 +186,6 @@ def _chosen_lines(todo: Plan, outcome: Outcome) -> list[str]:
         for found in outcome.guard.get(number, [])[:1]:
             lines.append(f"channel {number}: guard " + ", ".join(f"{k} {v}" for k, v in found.items()))
     return lines
-
-
-def _save(path: Path, todo: Plan, outcome: Outcome) -> None:
-    """Write what was asked for and what was chosen; `--config` of a later run then chooses nothing anew."""
-    from microdeconv.io.record import write_settings
-    from microdeconv.psf.file import write_psf
-    from microdeconv.psf.named import files_of
-    from microdeconv.psf.recipes import recipes, source_of
-
-    one_run = {
-        "channel",
-        "time",
-        "overwrite",
-        "parents",
-        "preview",
-        "record",
-        "report",
-        "device",
-        "memory",
-        "threads",
-        "tile",
-    }
-    implied = ("default", source_of(todo.values["psf_recipe"].value))  # of the recipe its name is kept
-    kept = {k: v.value for k, v in todo.values.items() if v.source not in implied and k not in one_run}
-    if todo.outputs.psf is not None:
-        [psf] = outcome.psfs.values()
-        write_psf(todo.outputs.psf, psf.parts[0], overwrite=bool(todo.values["overwrite"].value))
-        kept["psf"] = [str(todo.outputs.psf.resolve())]
-    elif files_of(kept.get("psf")):
-        kept["psf"] = [str(replace(one, path=one.path.resolve())) for one in kept["psf"]]  # from wherever it is used
-    if kept.get("psf_recipe") not in (None, *recipes()):
-        kept["psf_recipe"] = str(Path(kept["psf_recipe"]).resolve())
-    kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
-    kept["method"] = todo.method.name
-    found = {n: _found(settings) for n, settings in outcome.settings.items() if settings.sources}  # no blank images
-    groups = [todo.method.parameters, *([Stopping] if todo.method.stopped.iterative else [])]
-    groups += [] if todo.method.keeps_counts else [CameraOptions]
-    channels = range(todo.stack.header.size("C"))
-    for one in (o for group in groups for o in options_of(group)):
-        asked = todo.values[one.key].value
-        if one.each_channel:
-            kept[one.key] = [found[n][one.key] if n in found else for_channel(asked, n) for n in channels]
-        else:
-            kept[one.key] = asked
-    write_settings(path, kept, overwrite=bool(todo.values["overwrite"].value))
-
-
-def _found(settings: Settings) -> dict[str, Any]:
-    """What a channel was deconvolved with, by the keys of the options that say so."""
-    own = {o.key: getattr(settings.parameters, o.field) for o in options_of(type(settings.parameters))}
-    eye = settings.camera
-    return {
-        "background": settings.background, "offset": eye.offset, "gain": eye.gain,
-        "iterations": settings.iterations, **own,
-    }  # fmt: skip
 
 
 def add_to(app: typer.Typer) -> None:

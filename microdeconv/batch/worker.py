@@ -1,0 +1,130 @@
+"""The process that does one unit after another for a batch; it dies with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+from microdeconv.errors import MicrodeconvError, RefusedError
+from microdeconv.request import Request
+
+OUR_BUG = 70
+ENDED = 128 + signal.SIGTERM
+EVERY = 1.0  # seconds between words about a unit's progress
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker is given.
+
+    Attributes
+    ----------
+    request
+        What is to be done.
+    sha256
+        What the input's must be; empty when nobody says.
+    """
+
+    request: Request
+    sha256: str = ""
+
+
+def main(handle: int, parent: int) -> None:
+    """Do what comes through a pipe until it closes.
+
+    Parameters
+    ----------
+    handle
+        File descriptor of the pipe.
+    parent
+        Process that the worker dies with.
+    """
+    if sys.platform == "linux":
+        set_pdeathsig = 1  # prctl.h
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    pipe: Connection[Any, Any] = Connection(handle)
+    while True:
+        try:
+            task: Task = pipe.recv()
+            pipe.send(answer(task, pipe))
+        except (EOFError, OSError):
+            os._exit(0)  # nothing is open; the libraries' own clean-up takes long
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del frame
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(ENDED)  # partial outputs are removed on the way
+
+
+def answer(task: Task, pipe: Connection[Any, Any]) -> tuple[str, dict[str, Any]]:
+    """Do a task: ("done", what the journal and the report need) or ("failed", code, message and remedy)."""
+    try:
+        return "done", _done(task, pipe)
+    except MicrodeconvError as error:
+        return "failed", {"exit": error.exit_code, "message": error.message, "remedy": error.remedy}
+    except Exception as error:  # noqa: BLE001 (one stack must not stop the others)
+        from microdeconv.machine import is_out_of_memory
+
+        if is_out_of_memory(error):
+            return "failed", {"exit": 71, "message": "memory ran out", "remedy": "fewer --workers, or a smaller --tile"}
+        message = f"a bug of ours: {type(error).__name__}: {error}"
+        return "failed", {"exit": OUR_BUG, "message": message, "remedy": "run it alone with -v and report it"}
+
+
+def _done(task: Task, pipe: Connection[Any, Any]) -> dict[str, Any]:
+    from microdeconv.machine import peak_memory, prepare
+    from microdeconv.pipeline import execute, save_settings
+    from microdeconv.planning import plan
+
+    started = time.perf_counter()
+    request = task.request
+    last = started
+
+    def listen(work: str, step: int, steps: int) -> None:
+        nonlocal last
+        if time.perf_counter() - last > EVERY:
+            last = time.perf_counter()
+            pipe.send(("step", {"work": work, "step": step, "steps": steps}))
+
+    if task.sha256:
+        _compare(request, task.sha256)
+    before = request.input.stat() if request.input.exists() else None  # `plan` tells what is missing
+    todo = plan(request)
+    prepare(todo.machine)
+    outcome = execute(todo, listen)
+    save_settings(todo, outcome)
+    with outcome.output.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    after = outcome.output.stat()
+    return {
+        "input_size": before.st_size if before else 0, "input_time": before.st_mtime_ns if before else 0,
+        "input_sha256": outcome.record["input_sha256"], "size": after.st_size, "time": after.st_mtime_ns,
+        "sha256": digest, "seconds": time.perf_counter() - started, "memory": peak_memory(),
+        "warnings": list(outcome.notes),
+    }  # fmt: skip
+
+
+def _compare(request: Request, wanted: str) -> None:
+    try:
+        with request.input.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return  # `plan` tells it
+    if not found.startswith(wanted):
+        raise RefusedError(f"{request.input}: its SHA-256 is {found}, not {wanted}", "fetch the file again")

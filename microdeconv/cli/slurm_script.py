@@ -1,0 +1,116 @@
+"""`microdeconv slurm-script`: a job array that does a batch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from microdeconv.cli.batch import Folder, Items
+from microdeconv.cli.estimate import Cpus, expectations
+from microdeconv.cli.flags import layers, with_options
+from microdeconv.cli.terminal import Terminal
+from microdeconv.cli.words import Config
+from microdeconv.errors import UsageError
+from microdeconv.request import all_options
+
+SLURM = "Slurm"
+
+
+def slurm_script(
+    items: Items,
+    output: Folder,
+    array: Annotated[
+        int | None,
+        typer.Option("--array", metavar="N", min=1, max=100_000, rich_help_panel=SLURM, show_default=False,
+                     help="Tasks; so that each takes about an hour, if not given, and no more than 1000."),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option("--time-limit", metavar="TIME", rich_help_panel=SLURM, show_default=False,
+                     help="Time limit of a task; estimated if not given."),
+    ] = None,
+    mem: Annotated[
+        int | None,
+        typer.Option("--mem", metavar="MB", min=100, rich_help_panel=SLURM, show_default=False,
+                     help="Memory of a task; estimated if not given."),
+    ] = None,
+    cpus: Cpus = 1,
+    gpu: Annotated[int, typer.Option("--gpu", metavar="N", min=0, help="GPUs of a task.", rich_help_panel=SLURM)] = 0,
+    partition: Annotated[
+        str, typer.Option("--partition", metavar="NAME", help="Where.", rich_help_panel=SLURM, show_default=False)
+    ] = "",
+    requeue: Annotated[
+        Literal["auto", "site", "script"],
+        typer.Option("--requeue", rich_help_panel=SLURM,
+                     help="Who runs a task again that ends with 75: the site (RequeueExit=75), or the script."),
+    ] = "auto",
+    submit: Annotated[bool, typer.Option("--submit", help="Submit it too.", rich_help_panel=SLURM)] = False,
+    freeze_from: Annotated[
+        str | None,
+        typer.Option("--freeze-from", metavar="STACK|first", rich_help_panel="Batch", show_default=False,
+                     help="As of batch."),
+    ] = None,
+    config: Config = None,
+    *,
+    given: dict[str, Any],
+) -> int:  # fmt: skip
+    """Print a script for sbatch: an array of which each task does its part of a batch and is run again when need be.
+
+    The whole manifest is checked here. A rerun, or a second submit, does only what is missing.
+    """
+    from microdeconv.batch.prepare import Asked, prepared
+    from microdeconv.batch.slurm import Job, as_time, read_time, requeues, script
+    from microdeconv.batch.slurm import submit as submitted
+
+    try:
+        asked_time = read_time(time_limit) if time_limit is not None else None
+    except ValueError as why:
+        raise UsageError(f"--time-limit {time_limit}: {why}", "such as 90, 04:00:00 or 1-12:00:00") from None
+    kept = tuple([config] if config else [])
+    asked = Asked(tuple(items), output, layers(all_options(), given, config), kept, shard="1/1",
+                  freeze_from=freeze_from)  # fmt: skip
+    with Terminal("auto") as terminal:
+        todo = prepared(asked, write=False)
+        if not todo.needed:
+            terminal.say(f"{len(todo.units)} stacks, all done already: nothing to do")
+            return 0
+        if asked_time is None or mem is None or array is None:  # torch wakes only then
+            from microdeconv.batch.estimate import needs, tasks_for
+
+            expected = expectations(todo, cpus, terminal)
+            array = array or tasks_for(expected)
+            need = needs(expected, min(array, len(todo.units)), cpus)
+            asked_time, mem = asked_time or as_time(need.minutes), mem or need.memory
+        who = requeues() if requeue == "auto" else requeue
+        job = Job(min(array, len(todo.units)), asked_time, mem, cpus, gpu, partition, who)
+        words = [*items, "-o", str(output), *(["--config", str(config)] if config else [])]
+        words += ["--freeze-from", freeze_from] if freeze_from else []
+        text = script([*words, *_typed(given)], output.resolve(), Path.cwd(), job)
+        sys.stdout.write(text)
+        if gpu and time_limit is None:
+            terminal.say("the time is that of this machine's processor, a GPU takes less: see --time-limit", "warning")
+        if submit:
+            terminal.say(f"submitted as job {submitted(text, output.resolve())}")
+    return 0
+
+
+def _typed(given: dict[str, Any]) -> list[str]:
+    """Options as words again."""
+    by_key = {o.key: o for o in all_options()}
+    words: list[str] = []
+    for key, raw in given.items():
+        flag = by_key[key].flag
+        if isinstance(raw, bool):
+            words.append(f"--{flag}" if raw else f"--no-{flag}")
+        else:
+            for one in raw if isinstance(raw, list) else [raw]:
+                words += [f"--{flag}", str(one)]
+    return words
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("slurm-script")(with_options(slurm_script, all_options()))

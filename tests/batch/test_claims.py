@@ -1,0 +1,72 @@
+"""Who works on a unit: one that lives, or nobody."""
+
+import json
+import os
+import socket
+import time
+
+import pytest
+
+from microdeconv.batch.claims import STALE, Claims, ourselves, process_start
+
+
+def plant(claims, key, **changes):
+    claims.folder.mkdir(exist_ok=True)
+    told = {**ourselves(), "key": key, "begun": 0, **changes}
+    claims.place(key).write_text(json.dumps(told), encoding="utf-8")
+
+
+def test_one_has_it_until_it_is_given_back(tmp_path):
+    one, other = Claims(tmp_path / "c"), Claims(tmp_path / "c")
+    assert one.take("a") == 0
+    assert other.take("a") is None
+    assert other.take("b") == 0
+    one.release("a")
+    assert other.take("a") == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "begun"),
+    [
+        ({"pid": 2**22 - 3}, 1),  # dead
+        ({"start": "1"}, 1),  # the pid of somebody else now
+        ({"begun": 2, "start": "1"}, 3),
+        ({"host": "elsewhere"}, None),  # may live
+        ({}, None),
+    ],
+)
+def test_of_the_dead_it_is_taken(tmp_path, changes, begun):
+    claims = Claims(tmp_path / "c")
+    plant(claims, "a", **changes)
+    assert claims.take("a") == begun
+
+
+def test_a_silent_one_elsewhere_is_dead_after_a_while(tmp_path):
+    claims = Claims(tmp_path / "c")
+    plant(claims, "a", host="elsewhere")
+    old = time.time() - STALE - 1
+    os.utime(claims.place("a"), (old, old))
+    assert claims.take("a") == 1
+
+
+def test_an_earlier_start_of_the_same_job_is_dead(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    claims = Claims(tmp_path / "c")
+    plant(claims, "a", host="elsewhere", restart="0")
+    assert claims.take("a") == 1
+
+
+def test_a_claim_cut_by_a_full_disk_is_not_for_ever(tmp_path):
+    claims = Claims(tmp_path / "c")
+    claims.folder.mkdir()
+    claims.place("a").touch()
+    assert claims.take("a") is None
+    os.utime(claims.place("a"), (1, 1))
+    assert claims.take("a") == 1
+
+
+def test_a_process_is_known_by_its_start():
+    assert process_start(os.getpid())
+    assert process_start(2**22 - 3) == ""
+    assert ourselves()["host"] == socket.gethostname()
