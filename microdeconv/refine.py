@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from microdeconv.camera import Camera, thin
 from microdeconv.engine import DELTA, Cut, Listen, Settings, deconvolve_volume, ignore
-from microdeconv.learnt.guard import ALARM, KEPT, SEED, Verdict, chi_square, flux_ratio, outside_support, trust_map
+from microdeconv.learnt.guard import (
+    ALARM,
+    KEPT,
+    SEED,
+    Verdict,
+    chi_square,
+    flux_ratio,
+    outside_support,
+    steadied,
+    trust_map,
+)  # fmt: skip
 from microdeconv.machine import Machine
 from microdeconv.problem import Method
 from microdeconv.stack import Psf, PsfSet
@@ -38,7 +48,7 @@ def deconvolve(
 
     The photo-electrons are shared out binomially, four fifths to both methods and the rest to judge
     (`learnt.guard.trust_map`); what they say of the results of four fifths is taken for the results of all. Where the
-    classical model does not fit the image, or the light differs, nothing is taken of the network.
+    results' models do not fit the image, nothing is taken of the network; never so much that the light would differ.
 
     Parameters
     ----------
@@ -64,9 +74,9 @@ def deconvolve(
     image, more = deconvolve_volume(volume, psf, method, settings, machine, cut, listen, predicted)
     chi = min(chi, chi_square(light, predicted))
     del predicted
-    flux, steady = flux_ratio(classical, image, float(light.sum(dtype=np.float64)) * eye.gain**2)
-    verdict = Verdict(chi, flux=flux, outside=outside_support(image - classical, psf))
-    reason, noted = _doubt(chi, flux, steady, settings), list[str]()
+    flux, outside = flux_ratio(classical, image), outside_support(image - classical, psf)
+    verdict = Verdict(chi, flux=flux, outside=outside)
+    reason, noted = _doubt(chi, settings), list[str]()
     if trust == "off":
         verdict = replace(verdict, trust=1.0)
         noted.append("the network's result is taken unchecked (--trust off)")
@@ -76,7 +86,9 @@ def deconvolve(
     elif reason:
         noted.append(f"{reason}: the classical result is kept")
     else:
-        verdict = replace(verdict, trust=_trust(light, psf, method, settings, machine, cut, listen))
+        share = _trust(light, psf, method, settings, machine, cut, listen)
+        counted = float(light.sum(dtype=np.float64)) * eye.gain**2
+        verdict = replace(verdict, trust=steadied(share, classical, image, counted))
     image -= classical
     image *= verdict.trust
     image += classical
@@ -84,14 +96,12 @@ def deconvolve(
     return Refined(image, (*notes, *more, *noted, *unusual), told)
 
 
-def _doubt(chi: float, flux: float, steady: bool, settings: Settings) -> str:
+def _doubt(chi: float, settings: Settings) -> str:
     """Why nothing of the network should be taken, if so."""
     if "unsure" in settings.sources.get("gain", ""):
         return "the gain is unsure, so that counts cannot judge (give --gain, or --trust)"
     if chi > ALARM:
         return f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {ALARM:g})"
-    if not steady:
-        return f"the network changes the light to {flux:.3g} of the classical result's"
     return ""
 
 

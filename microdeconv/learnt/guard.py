@@ -20,7 +20,7 @@ LENT = 0.05  # of the whole volume's evidence is lent to each place
 DOUBT = 4.0  # evidence for no trust that is there before any count: counts that tell less change nothing
 CAUTION = 1.0  # standard errors by which trust is taken lower
 ALARM = 1.05  # chi-square of the classical result from which the PSF or the noise model does not fit
-FLUX = 0.02  # share of the light by which the network may change it, or
+FLUX = 0.02  # share of the light by which what is taken of the network may change it, or
 SIGMAS = 4.0  # times the noise of the sum
 PASSED = 0.02  # of its maximum: the OTF's modulus within its support
 LOOKED_AT = (48, 256, 256)  # voxels, at most, on which the change's spectrum is looked at
@@ -103,11 +103,30 @@ def chi_square(light: NDArray[np.float32], predicted: NDArray[np.float32]) -> fl
     return float(np.mean((light - predicted) ** 2 / predicted, dtype=np.float64))
 
 
-def flux_ratio(classical: NDArray[np.float32], network: NDArray[np.float32], light: float) -> tuple[float, bool]:
-    """Give the ratio of the results' light, and whether it is within bounds; `light` is the sum of photo-electrons."""
+def flux_ratio(classical: NDArray[np.float32], network: NDArray[np.float32]) -> float:
+    """Light of the network's result over the classical one's."""
     before, after = (float(v.sum(dtype=np.float64)) for v in (classical, network))
-    allowed = max(FLUX * before, SIGMAS * math.sqrt(max(light, 0.0)))
-    return after / max(before, 1e-30), abs(after - before) <= allowed
+    return after / max(before, 1e-30)
+
+
+def steadied(
+    trust: NDArray[np.float32], classical: NDArray[np.float32], network: NDArray[np.float32], counted: float
+) -> NDArray[np.float32]:
+    """Lower the trust until the blend's light is within 2 % of the classical result's, or four times the noise.
+
+    Parameters
+    ----------
+    trust
+        (z, y, x), 0 to 1.
+    classical, network
+        The results, photo-electrons or counts.
+    counted
+        Variance of the sum of the image's counts, in the results' unit squared.
+    """
+    change = float((trust * (network - classical)).sum(dtype=np.float64))
+    light = float(classical.sum(dtype=np.float64))
+    allowed = max(FLUX * light, SIGMAS * math.sqrt(max(counted, 0.0)))
+    return trust if abs(change) <= allowed else np.asarray(trust * np.float32(allowed / abs(change)), np.float32)
 
 
 def outside_support(change: NDArray[np.float32], psf: Psf | PsfSet) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microdeconv.learnt.guard import chi_square, flux_ratio, outside_support, trust_map
+from microdeconv.learnt.guard import chi_square, flux_ratio, outside_support, steadied, trust_map
 from microdeconv.simulate import gaussian_psf
 from microdeconv.stack import Psf
 
@@ -64,11 +64,15 @@ def test_chi_square_of_poisson_counts_is_one(models):
     assert chi_square(held, wrong) > 1.5
 
 
-def test_light_that_the_network_adds_is_seen():
+def test_light_that_the_network_adds_is_bounded():
     classical = np.full(SHAPE, 10, np.float32)
-    light = float(classical.sum())
-    assert flux_ratio(classical, classical * np.float32(1.01), light) == (pytest.approx(1.01), True)
-    assert flux_ratio(classical, classical * np.float32(1.1), light) == (pytest.approx(1.1), False)
+    whole, light = np.ones(SHAPE, np.float32), float(classical.sum())
+    little, much = classical * np.float32(1.01), classical * np.float32(1.1)
+    assert flux_ratio(classical, much) == pytest.approx(1.1)
+    np.testing.assert_array_equal(steadied(whole, classical, little, 0.0), whole)
+    trust = steadied(whole, classical, much, 0.0)
+    assert float((trust * (much - classical)).sum()) == pytest.approx(0.02 * light, rel=1e-3)
+    np.testing.assert_array_equal(steadied(whole, classical, much, light**2), whole)  # all within the noise
 
 
 def test_what_the_otf_cannot_pass_lies_outside():
