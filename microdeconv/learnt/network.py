@@ -14,6 +14,7 @@ from microdeconv.learnt.layers import Decorrelation, UNet
 from microdeconv.learnt.physics import CHANNELS, STEPPED, View, coarser, data_step, observe
 from microdeconv.problem import Problem
 
+SLOPE = 0.02  # below zero, in a training
 GRID = 4  # pixels of the coarsest level of a U-Net: y and x are filled up to multiples
 SEEN, SEEN_PLANES = 24, 5  # pixels and planes to each side that a U-Net sees, a multiple of the grid
 HALO = (SEEN_PLANES, SEEN, SEEN)
@@ -132,13 +133,13 @@ class IRDNet(nn.Module):
         if self.architecture.concatenated:
             given = torch.cat([*finer, *(one.flatten(0, 1)[:, None] for one in stages)], 1)
             more = self.last(given)[:, 0].reshape(stages[-1].shape)
-            found.append(nn.functional.relu(stages[-1] + more))
+            found.append(self._positive(stages[-1] + more))
         return found
 
     def _stages(self, views: Sequence[View], planes: int, coarse: Tensor | None) -> list[Tensor]:
         bank = torch.stack([self._bank(view) for view in views])
         begun = torch.stack([view.begun for view in views])
-        x = nn.functional.relu(begun + self._passed(0, self.integrate, bank, planes))
+        x = self._positive(begun + self._passed(0, self.integrate, bank, planes))
         stages = [x]
         strengths = nn.functional.softplus(self.strengths(torch.stack([view.facts for view in views])) - 3)
         for stage in range(self.architecture.stages):
@@ -147,9 +148,13 @@ class IRDNet(nn.Module):
             known = given[:, :1] if coarse is None else coarse.reshape(-1, 1, *x.shape[1:])
             given = torch.cat([given, known], 1)
             network = self.refine[0 if self.architecture.shared else stage]
-            x = nn.functional.relu(x + self._passed(1, network, given, planes))
+            x = self._positive(x + self._passed(1, network, given, planes))
             stages.append(x)
         return stages
+
+    def _positive(self, x: Tensor) -> Tensor:
+        """Nothing below zero; a training sees a slope there, so that an object that is all dark can come back."""
+        return nn.functional.leaky_relu(x, SLOPE) if self.training else nn.functional.relu(x)
 
     def _bank(self, view: View) -> Tensor:
         bank = view.bank

@@ -76,7 +76,9 @@ class Recipe:
 PRESETS = {
     "quick": Recipe(Architecture(stages=1), steps=600, plane=(1, 96, 96), volume=(8, 48, 48), validated=12),
     "small": Recipe(),
-    "free": Recipe(Architecture(stages=0, voxel=True), steps=2500, kernel=False),
+    "free": Recipe(
+        Architecture(stages=0, decorrelate="off", voxel=True), steps=1800, rate=1e-3, kernel=False
+    ),  # without a PSF all iterates are alike: nothing to decorrelate
     "base": Recipe(Architecture(widths=(24, 48, 72), scales=3), steps=40_000, batch=8, volumes=2, volume=(16, 96, 96)),
 }
 
