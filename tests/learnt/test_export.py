@@ -16,7 +16,7 @@ from microdeconv.errors import CannotCreateError, DataError, UnavailableError
 from microdeconv.learnt.export import export_model
 from microdeconv.learnt.exported import Exported
 from microdeconv.learnt.network import views_of
-from microdeconv.learnt.physics import scale_of
+from microdeconv.learnt.physics import promised, scale_of
 from microdeconv.learnt.weights import load_model, save_model
 from microdeconv.noise import estimate_background
 
@@ -40,7 +40,7 @@ def test_the_module_is_bank_and_network(scene, psf, tmp_path):
         both = whole.eval()(torch.from_numpy(raw)[:, None], torch.from_numpy(3 * psf.pixels)[None, None])
         assert both.shape == (2, 1, 10, 48, 44)
         for light, one in zip(raw, both, strict=True):
-            problem = problem_of(light, psf, max(estimate_background(np.clip(light, 0, None)).value, 0.0))
+            problem = problem_of(light, promised(psf), max(estimate_background(np.clip(light, 0, None)).value, 0.0))
             scale = scale_of(problem)
             wanted = found.network([[view] for view in views_of(problem, scale, 1)])[-1][0] * scale
             near = (one[0] - wanted).abs() <= 1e-3 * wanted.max()
