@@ -159,7 +159,7 @@ def save_model(
     CannotCreateError, WriteError
         When the files cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if path.suffix != ENDING:
         raise UsageError(f"{path}: not the name of a file of weights", f"let it end with {ENDING}")
@@ -178,7 +178,8 @@ def save_model(
     for one in (path, card_path(path)):
         check_output(one, [], overwrite=overwrite, parents=False)
     with atomic_output(path, overwrite=overwrite) as partial:
-        save_file({name: value.detach().cpu().float().contiguous() for name, value in tensors.items()}, partial, told)
+        plainly = {name: value.detach().cpu().float().contiguous() for name, value in tensors.items()}
+        partial.write_bytes(save(plainly, told))  # save_file would let nobody else read it
         file = opened(partial)
     folding = {"folded": network.architecture.decorrelate} if plain is not network else {}
     whole = dict(card) | folding | _facts(file, plain.architecture)
