@@ -14,8 +14,10 @@ import numpy as np
 from microdeconv.engine import BASE_MEMORY, DELTA, Cut, plan_cut
 from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, UsageError
 from microdeconv.io.atomic import check_output
+from microdeconv.io.names import named_zarr, natural_name
+from microdeconv.io.ngff import NEWEST
 from microdeconv.io.selection import Selection, pick
-from microdeconv.io.tiff import natural_name, open_stack, read_header
+from microdeconv.io.stacks import open_stack, read_header
 from microdeconv.io.writer import container_for
 from microdeconv.machine import Machine, MachineOptions, machine_for
 from microdeconv.optics import Model, Optics, missing, nyquist_um
@@ -28,7 +30,16 @@ from microdeconv.psf.named import files_of, is_estimate, is_none
 from microdeconv.psf.recipes import with_recipe
 from microdeconv.psf.several import load_psfs
 from microdeconv.refine import HELD
-from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_idle_optics, refuse_surplus
+from microdeconv.request import (
+    LINE,
+    TYPED,
+    OutputOptions,
+    PsfOptions,
+    Request,
+    method_of,
+    refuse_idle_optics,
+    refuse_surplus,
+)
 from microdeconv.stack import Header, Psf, PsfSet, Stack, Zyx
 
 TOLD = ("shift", "border", "sampling")  # findings of a PSF's check that are told elsewhere
@@ -100,7 +111,8 @@ def plan(request: Request) -> Plan:
     options: OutputOptions = build(OutputOptions, values)
     machine = machine_for(build(MachineOptions, values))
     outputs = _outputs(request, options, header)
-    header_out, notes = _header_out(header, len(channels), len(times), channels, options, method)
+    header_out, notes = _header_out(header, len(times), channels, options, method, _format(request, options, header))
+    _refuse_idle_zarr(values, header, header_out)
     voxels = math.prod(header.volume_shape)
     result = 8 if method.keeps_counts else 4
     held = voxels * (header.dtype.itemsize + result + header_out.dtype.itemsize * len(channels))
@@ -178,7 +190,10 @@ def _check_files(request: Request, psfs: Sequence[Path], outputs: Outputs, optio
     taken = set[Path]()
     for path in outputs.paths():
         size = needed if path == outputs.result else 0
-        check_output(path, inputs, overwrite=options.overwrite, parents=options.parents, needed=size)
+        check_output(
+            path, inputs, overwrite=options.overwrite, parents=options.parents, needed=size,
+            tree=path == outputs.result and named_zarr(path),
+        )  # fmt: skip
         if path.resolve() in taken:
             raise CannotCreateError(f"{path}: is the name of two outputs", "give another name")
         taken.add(path.resolve())
@@ -195,25 +210,35 @@ def _outputs(request: Request, options: OutputOptions, header: Header) -> Output
     return Outputs(result, preview, record, request.settings, psf)
 
 
+def _format(request: Request, options: OutputOptions, header: Header) -> str:
+    """The format asked for; without a word a name tells whether it is OME-Zarr. OME-TIFF holds what that held."""
+    if options.format != "same" or request.output is None:
+        return options.format
+    if named_zarr(request.output):
+        return "ome-zarr"
+    return "ome-tiff" if header.container == "zarr" else "same"
+
+
 def _result_path(request: Request, options: OutputOptions, header: Header) -> Path:
-    ending = (
-        ".ome.tif"
-        if options.format == "ome-tiff" or (options.format == "same" and header.container == "ome")
-        else ".tif"
-    )
-    name = f"{natural_name(request.input)}_decon{ending}"
-    if request.output is None:
-        return (request.folder or request.input.parent) / name
-    if request.output.suffix.lower() not in (".tif", ".tiff"):
-        raise UsageError(f"-o {request.output}: results are TIFF files", "end the name in .tif, or in / for a folder")
-    return request.output
+    wanted = _format(request, options, header)
+    endings = {"tiff": ".tif", "ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
+    ending = endings.get(wanted, {"ome": ".ome.tif", "zarr": ".ome.zarr"}.get(header.container, ".tif"))
+    path = request.output
+    if path is None:
+        return (request.folder or request.input.parent) / f"{natural_name(request.input)}_decon{ending}"
+    if ending == ".ome.zarr" and not named_zarr(path):
+        raise UsageError(f"-o {path}: the result is an OME-Zarr", "end the name in .ome.zarr, or leave --format out")
+    if ending != ".ome.zarr" and path.suffix.lower() not in (".tif", ".tiff"):
+        remedy = "end the name in .tif, or in / for a folder" + ("; .ome.zarr needs no --format" * named_zarr(path))
+        raise UsageError(f"-o {path}: results are TIFF files", remedy)
+    return path
 
 
 def _header_out(
-    header: Header, n_channels: int, n_times: int, channels: list[int], options: OutputOptions, method: Method
+    header: Header, n_times: int, channels: list[int], options: OutputOptions, method: Method, wanted: str
 ) -> tuple[Header, list[str]]:
     dtype = header.dtype if options.dtype == "same" else np.dtype(options.dtype)
-    sizes = {"C": n_channels, "T": n_times}
+    sizes = {"C": len(channels), "T": n_times}
     shape = tuple(sizes.get(a, n) for a, n in zip(header.axes, header.shape, strict=True))
     extras = header.extras
     if not method.keeps_counts:  # how to show the old intensities
@@ -221,11 +246,20 @@ def _header_out(
     out = replace(
         header, shape=shape, dtype=dtype, channels=tuple(header.channels[c] for c in channels), extras=extras, notes=()
     )
-    wanted = {"tiff": "imagej" if header.container == "ome" else "same"}.get(options.format, options.format)
-    if wanted == "imagej":
+    if wanted == "tiff" and header.container in ("ome", "zarr"):
         out = replace(out, container="imagej", extras={})
     container, note = container_for(out, wanted, dtype)
+    if container == "zarr":
+        version = header.extras.get("ngff", NEWEST) if options.ome_zarr == "auto" else options.ome_zarr
+        out = replace(out, extras={**out.extras, "ngff": version})
     return replace(out, container=container), [note] if note else []
+
+
+def _refuse_idle_zarr(values: Mapping[str, Sourced], read: Header, written: Header) -> None:
+    """Refuse options of OME-Zarr that were typed where none is read or written."""
+    for key, header, what in (("missing_chunks", read, "the input"), ("ome_zarr", written, "the result")):
+        if header.container != "zarr" and values[key].source in TYPED:
+            raise UsageError(f"--{key.replace('_', '-')}: {what} is no OME-Zarr", "leave it out")
 
 
 def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, dict[str, Sourced], list[str]]:
