@@ -19,6 +19,7 @@ from microdeconv.io.ngff import NEWEST
 from microdeconv.io.selection import Selection, pick
 from microdeconv.io.stacks import open_stack, read_header
 from microdeconv.io.writer import container_for
+from microdeconv.io.zarr_read import zarr_library
 from microdeconv.machine import Machine, MachineOptions, machine_for
 from microdeconv.optics import Model, Optics, missing, nyquist_um
 from microdeconv.options import Sourced, build, for_channel, layered, options_of
@@ -226,11 +227,12 @@ def _result_path(request: Request, options: OutputOptions, header: Header) -> Pa
     path = request.output
     if path is None:
         return (request.folder or request.input.parent) / f"{natural_name(request.input)}_decon{ending}"
-    if ending == ".ome.zarr" and not named_zarr(path):
-        raise UsageError(f"-o {path}: the result is an OME-Zarr", "end the name in .ome.zarr, or leave --format out")
-    if ending != ".ome.zarr" and path.suffix.lower() not in (".tif", ".tiff"):
-        remedy = "end the name in .tif, or in / for a folder" + ("; .ome.zarr needs no --format" * named_zarr(path))
-        raise UsageError(f"-o {path}: results are TIFF files", remedy)
+    if path.suffix.lower() not in (".tif", ".tiff", ".zarr"):
+        raise UsageError(
+            f"-o {path}: results are TIFF files or OME-Zarr", "end the name in .tif or .ome.zarr, or in / for a folder"
+        )
+    if named_zarr(path) != (ending == ".ome.zarr"):
+        raise UsageError(f"-o {path}: is not for --format {wanted}", f"end the name in {ending}, or leave --format out")
     return path
 
 
@@ -250,6 +252,7 @@ def _header_out(
         out = replace(out, container="imagej", extras={})
     container, note = container_for(out, wanted, dtype)
     if container == "zarr":
+        zarr_library()  # told before hours are spent
         version = header.extras.get("ngff", NEWEST) if options.ome_zarr == "auto" else options.ome_zarr
         out = replace(out, extras={**out.extras, "ngff": version})
     return replace(out, container=container), [note] if note else []
