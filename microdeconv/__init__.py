@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "deconvolve": "microdeconv.api",
-    "open_stack": "microdeconv.io.tiff",
+    "open_stack": "microdeconv.io.stacks",
     "load_psf": "microdeconv.psf.file",
     "compute_psf": "microdeconv.psf.compute",
     "load_recipe": "microdeconv.psf.recipes",

@@ -19,7 +19,7 @@ from microdeconv.io.pixels import check_pixels
 from microdeconv.io.preview import projections, write_preview
 from microdeconv.io.record import write_record, write_settings
 from microdeconv.io.selection import Selection
-from microdeconv.io.writer import write_stack
+from microdeconv.io.stacks import digest, write_stack
 from microdeconv.machine import peak_memory, release
 from microdeconv.optics import Model
 from microdeconv.options import AUTO, for_channel, options_of, settled_for
@@ -78,10 +78,7 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
     if options.parents:
         for path in todo.outputs.paths():
             path.parent.mkdir(parents=True, exist_ok=True)
-    write_stack(
-        todo.outputs.result, todo.header_out, volumes, outcome.record,
-        container=todo.header_out.container, overwrite=options.overwrite,
-    )  # fmt: skip
+    write_stack(todo.outputs.result, todo.header_out, volumes, outcome.record, overwrite=options.overwrite)
     outcome.notes = list(dict.fromkeys(outcome.notes))
     outcome.seconds = time.perf_counter() - started
     outcome.record |= {
@@ -235,12 +232,6 @@ def psf_record(psf: Psf | PsfSet) -> dict[str, Any]:
     if isinstance(psf, PsfSet):
         told["psf_places_voxels"] = {axis: list(along) for axis, along in zip("zyx", psf.places, strict=True)}
     return told
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_settings(todo: Plan, outcome: Outcome) -> None:

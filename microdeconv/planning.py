@@ -9,17 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from microdeconv.engine import BASE_MEMORY, DELTA, Cut, plan_cut
-from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, UsageError
-from microdeconv.io.atomic import check_output
+from microdeconv.errors import DataError, UsageError
 from microdeconv.io.selection import Selection, pick
-from microdeconv.io.tiff import natural_name, open_stack, read_header
-from microdeconv.io.writer import container_for
+from microdeconv.io.stacks import open_stack
 from microdeconv.machine import Machine, MachineOptions, machine_for
 from microdeconv.optics import Model, Optics, missing, nyquist_um
 from microdeconv.options import Sourced, build, for_channel, layered, options_of
+from microdeconv.outputs import Outputs, check_files, header_for, outputs_of
 from microdeconv.problem import Method
 from microdeconv.psf.check import check_psf
 from microdeconv.psf.compute import auto_shape, compute_psf
@@ -44,23 +41,6 @@ class ChannelPlan:
     sources: Mapping[str, Sourced]
     psf: Psf | PsfSet
     cut: Cut
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """Every file that a run writes: result, preview, record, settings saved, an estimated PSF, the page."""
-
-    result: Path
-    preview: Path | None
-    record: Path | None
-    settings: Path | None
-    psf: Path | None = None
-    report: Path | None = None
-
-    def paths(self) -> tuple[Path, ...]:
-        """Those that are wanted."""
-        wanted = (self.result, self.preview, self.record, self.settings, self.psf, self.report)
-        return tuple(p for p in wanted if p is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +81,13 @@ def plan(request: Request) -> Plan:
     channels, times = picked(header, selection)
     options: OutputOptions = build(OutputOptions, values)
     machine = machine_for(build(MachineOptions, values))
-    outputs = _outputs(request, options, header)
-    header_out, notes = _header_out(header, len(channels), len(times), channels, options, method)
+    outputs = outputs_of(request, options, header)
+    header_out, notes = header_for(request, header, channels, len(times), method)
     held = _held(header, header_out.dtype.itemsize * len(channels), method)
     if method.check:
         kernel = not is_none(values["psf"].value)
         notes += method.check(parameters, kernel, header.size("Z"), header.voxel_um)
-    _check_files(request, [one.path for one in files_of(values["psf"].value)], outputs, options, header_out.n_bytes)
+    check_files(request, [one.path for one in files_of(values["psf"].value)], outputs, options, header_out.n_bytes)
     notes += refuse_surplus(values, header.size("C"))
     settled = [_optics_of(header, number, request) for number in channels]
     refuse_idle_optics([(optics, sources) for optics, sources, _ in settled])
@@ -183,92 +163,6 @@ def picked(header: Header, selection: Selection) -> tuple[list[int], list[int]]:
         except ValueError as reason:
             raise UsageError(f"{flag}: {reason}", f"{header.path} has {header.describe()}, counted from 0") from None
     return found[0], found[1]
-
-
-def refuse_shared_outputs(requests: Sequence[Request]) -> None:
-    """Refuse requests of which one would write over what another wrote.
-
-    Raises
-    ------
-    CannotCreateError
-        Naming both inputs and the output.
-    """
-    stems = Counter(natural_name(request.input) for request in requests)
-    makers: dict[Path, Path] = {}
-    for request in requests:
-        if stems[natural_name(request.input)] == 1:  # no need to open it: its outputs have names of their own
-            continue
-        values = request.values()
-        try:
-            header = read_header(request.input, build(Selection, values))
-        except MicrodeconvError:  # told when its turn comes
-            continue
-        for path in _outputs(request, build(OutputOptions, values), header).paths():
-            maker = makers.setdefault(path.resolve(), request.input)
-            if maker is not request.input:
-                raise CannotCreateError(
-                    f"{path}: would be written for both {maker} and {request.input}", "run them apart, each with -o"
-                )
-
-
-def _check_files(request: Request, psfs: Sequence[Path], outputs: Outputs, options: OutputOptions, needed: int) -> None:
-    """Refuse an image for its own PSF, and an output that cannot be written or is an input or another output."""
-    for psf in psfs:
-        if psf.exists() and request.input.exists() and psf.samefile(request.input):
-            raise DataError(f"{psf}: is the image itself, not its PSF", "give the file of the PSF, or leave --psf out")
-    inputs = [request.input, *request.kept, *psfs]
-    taken = set[Path]()
-    for path in outputs.paths():
-        size = needed if path == outputs.result else 0
-        check_output(path, inputs, overwrite=options.overwrite, parents=options.parents, needed=size)
-        if path.resolve() in taken:
-            raise CannotCreateError(f"{path}: is the name of two outputs", "give another name")
-        taken.add(path.resolve())
-
-
-def _outputs(request: Request, options: OutputOptions, header: Header) -> Outputs:
-    result = _result_path(request, options, header)
-    beside = result.with_name(natural_name(result))
-    preview = Path(f"{beside}.png") if options.preview else None
-    record = Path(f"{beside}.json") if options.record else None
-    # kept with the settings, so that an experiment has one PSF; channels have PSFs of their own
-    kept = request.settings is not None and is_estimate(request.values()["psf"].value) and header.size("C") == 1
-    psf = request.settings.with_suffix(".psf.tif") if kept and request.settings else None
-    report = Path(f"{beside}.html") if options.report else None
-    return Outputs(result, preview, record, request.settings, psf, report)
-
-
-def _result_path(request: Request, options: OutputOptions, header: Header) -> Path:
-    ending = (
-        ".ome.tif"
-        if options.format == "ome-tiff" or (options.format == "same" and header.container == "ome")
-        else ".tif"
-    )
-    name = f"{natural_name(request.input)}_decon{ending}"
-    if request.output is None:
-        return (request.folder or request.input.parent) / name
-    if request.output.suffix.lower() not in (".tif", ".tiff"):
-        raise UsageError(f"-o {request.output}: results are TIFF files", "end the name in .tif, or in / for a folder")
-    return request.output
-
-
-def _header_out(
-    header: Header, n_channels: int, n_times: int, channels: list[int], options: OutputOptions, method: Method
-) -> tuple[Header, list[str]]:
-    dtype = header.dtype if options.dtype == "same" else np.dtype(options.dtype)
-    sizes = {"C": n_channels, "T": n_times}
-    shape = tuple(sizes.get(a, n) for a, n in zip(header.axes, header.shape, strict=True))
-    extras = header.extras
-    if not method.keeps_counts:  # how to show the old intensities
-        extras = {k: v for k, v in extras.items() if k not in ("min", "max", "Ranges")}
-    out = replace(
-        header, shape=shape, dtype=dtype, channels=tuple(header.channels[c] for c in channels), extras=extras, notes=()
-    )
-    wanted = {"tiff": "imagej" if header.container == "ome" else "same"}.get(options.format, options.format)
-    if wanted == "imagej":
-        out = replace(out, container="imagej", extras={})
-    container, note = container_for(out, wanted, dtype)
-    return replace(out, container=container), [note] if note else []
 
 
 def _optics_of(header: Header, number: int, request: Request) -> tuple[Optics, dict[str, Sourced], list[str]]:

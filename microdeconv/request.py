@@ -67,7 +67,13 @@ class OutputOptions:
         "Type of the result; values are never stretched, those beyond it are clipped and counted.",
         panel="Output",
     )
-    format: Literal["same", "tiff", "ome-tiff"] = option("same", "Container of the result.", panel="Output")
+    format: Literal["same", "tiff", "ome-tiff", "ome-zarr"] = option(
+        "same", "Container of the result; same: the input's, unless the name that -o gives tells it.", panel="Output"
+    )
+    ome_zarr: Literal["auto", "0.4", "0.5"] = option(
+        "auto", "Version of an OME-Zarr result; auto: the input's, else 0.5. Bio-Formats and QuPath ask for 0.4.",
+        panel="Output",
+    )  # fmt: skip
     preview: bool = option(False, "Write a PNG of maximum projections before and after.", panel="Output")
     record: bool = option(
         False, "Write how it was made beside the result (JSON); it always stands inside.", panel="Output"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Container = Literal["imagej", "ome", "plain"]
+Container = Literal["imagej", "ome", "plain", "zarr"]
 AXES = "TCZYX"
 
 

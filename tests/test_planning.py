@@ -8,7 +8,8 @@ import tifffile
 
 from microdeconv.errors import CannotCreateError, DataError, UsageError
 from microdeconv.options import convert
-from microdeconv.planning import plan, refuse_shared_outputs
+from microdeconv.outputs import refuse_shared_outputs
+from microdeconv.planning import plan
 from microdeconv.request import LINE, Request, all_options
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 

@@ -153,7 +153,7 @@ class _Words:
         from microdeconv.compare.results import Asked, only_one
         from microdeconv.compare.told import check_report
         from microdeconv.io.selection import Selection
-        from microdeconv.io.tiff import open_stack, read_header
+        from microdeconv.io.stacks import open_stack, read_header
 
         selection = build(Selection, layered(all_options(), above))
         header = open_stack(stack, selection).header

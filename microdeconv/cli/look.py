@@ -19,14 +19,16 @@ from microdeconv.request import Request, all_options
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="INPUT", help="A TIFF stack.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A TIFF file or an OME-Zarr folder.", show_default=False)
+    ],
     config: Config = None,
     *,
     given: dict[str, Any],
 ) -> None:
     """Say what is in a file, what is missing, and what run would do with it, given the same options."""
     from microdeconv.io.selection import Selection
-    from microdeconv.io.tiff import read_header
+    from microdeconv.io.stacks import read_header
 
     above = layers(all_options(), given, config)
     header = read_header(path, build(Selection, layered(all_options(), above)))

@@ -63,7 +63,7 @@ def read_channel(path: Path, values: Mapping[str, Sourced], above: Any) -> OneCh
         Of the kind that fits.
     """
     from microdeconv.io.pixels import check_pixels
-    from microdeconv.io.tiff import open_stack
+    from microdeconv.io.stacks import open_stack
 
     selection: Selection = build(Selection, values)
     stack = open_stack(path, selection)

@@ -71,7 +71,7 @@ def _checked(
     """Read one channel of the stack and the PSF, check them, write the picture."""
     from microdeconv.cli.one_channel import read_channel
     from microdeconv.io.preview import write_check_picture
-    from microdeconv.io.tiff import read_header
+    from microdeconv.io.stacks import read_header
 
     values = layered(options.values(), above)
     one = read_channel(path, values, above)

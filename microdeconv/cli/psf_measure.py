@@ -136,7 +136,7 @@ def _read(paths: list[Path], selection: Selection, terminal: Terminal) -> tuple[
     """Read one channel and time point of each file, their voxel size, and the first one's optics."""
     from microdeconv.io.pixels import check_pixels
     from microdeconv.io.selection import pick
-    from microdeconv.io.tiff import open_stack
+    from microdeconv.io.stacks import open_stack
 
     stacks: dict[str, NDArray[Any]] = {}
     voxels, optics = [], Optics()

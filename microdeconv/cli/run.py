@@ -11,6 +11,7 @@ from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.cli.words import GENERAL, Config, LogFormat
 from microdeconv.errors import MicrodeconvError, UsageError
+from microdeconv.io.names import named_zarr
 from microdeconv.options import build, layered
 from microdeconv.request import Request, all_options
 
@@ -22,7 +23,9 @@ ITEMS_FAILED = 3
 
 
 def run(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="TIFF stacks.", show_default=False)],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="TIFF files or OME-Zarr folders.", show_default=False)
+    ],
     output: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +63,7 @@ def run(
 ) -> int:
     """Deconvolve stacks. Optics come from the file, then from options; background, stop and tiles are chosen."""
     above = layers(all_options(), given, config)
-    folder = Path(output) if output is not None and (output.endswith("/") or Path(output).is_dir()) else None
+    folder = Path(output) if output is not None and _is_folder(output) else None
     if len(inputs) > 1 and output is not None and folder is None:
         raise UsageError(f"-o {output}: one name for {len(inputs)} inputs", "give a folder ending in /")
     if save_settings is not None and len(inputs) > 1:
@@ -89,15 +92,20 @@ def run(
     return code
 
 
+def _is_folder(output: str) -> bool:
+    """Whether results are written into it; an OME-Zarr is a folder too, but a result by its name."""
+    return not named_zarr(Path(output)) and (output.endswith("/") or Path(output).is_dir())
+
+
 def _begin(requests: list[Request]) -> None:
     """Refuse what concerns all requests; set the threads, which the planning's PSFs are computed with too."""
     from microdeconv.io.selection import Selection
-    from microdeconv.io.tiff import open_stack
+    from microdeconv.io.stacks import open_stack
 
     if len(requests) == 1:  # a bad file is told at once, before torch is awake
         open_stack(requests[0].input, build(Selection, requests[0].values()))
     from microdeconv.machine import MachineOptions, machine_for, prepare
-    from microdeconv.planning import refuse_shared_outputs
+    from microdeconv.outputs import refuse_shared_outputs
 
     refuse_shared_outputs(requests)
     prepare(machine_for(build(MachineOptions, requests[0].values())))

@@ -10,7 +10,7 @@ import numpy as np
 
 from microdeconv.errors import DataError
 from microdeconv.io.selection import Selection
-from microdeconv.io.tiff import open_stack
+from microdeconv.io.stacks import open_stack
 from microdeconv.psf.file import SAME_VOXEL
 from microdeconv.psf.from_counts import telling_box
 

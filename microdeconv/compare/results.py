@@ -18,11 +18,11 @@ from microdeconv.compare.rerun import Halves
 from microdeconv.engine import DELTA, Listen, Settings, ignore, settle, settle_camera
 from microdeconv.errors import DataError, MicrodeconvError
 from microdeconv.io.selection import Selection
-from microdeconv.io.writer import write_stack
+from microdeconv.io.stacks import digest, open_stack, write_stack
 from microdeconv.machine import memory_watched, processor, release
 from microdeconv.methods import METHODS
 from microdeconv.options import AUTO, options_of, settled_for
-from microdeconv.pipeline import Outcome, digest, estimated, psf_record, read_volume
+from microdeconv.pipeline import Outcome, estimated, psf_record, read_volume
 from microdeconv.planning import Plan, picked, plan, with_values
 from microdeconv.psf.named import is_estimate
 from microdeconv.refine import deconvolve
@@ -274,10 +274,8 @@ def _keep(asked: Asked, made: _Made) -> None:
         "microdeconv": microdeconv.__version__, "input": str(asked.stack), "settings": dict(made.entry.settings),
         "channel": todo.channels[0].number, "time": todo.times[0],
     }  # fmt: skip
-    write_stack(
-        path, todo.header_out, [(0, 0, made.entry.image)], record, container=todo.header_out.container,
-        overwrite=todo.group(OutputOptions).overwrite,
-    )  # fmt: skip
+    overwrite = todo.group(OutputOptions).overwrite
+    write_stack(path, todo.header_out, [(0, 0, made.entry.image)], record, overwrite=overwrite)
 
 
 def slug(name: str) -> str:
@@ -326,8 +324,6 @@ def case_of_run(todo: Plan, outcome: Outcome, command: str, listen: Listen = ign
     listen
         Called with what is being done, the step and how many there are.
     """
-    from microdeconv.io.tiff import open_stack
-
     number, when = todo.channels[0].number, todo.times[0]
     volume, _ = read_volume(todo, when, number)
     background, eye, _, notes = settle_camera(volume, settled_for(todo.group(CameraOptions), number))

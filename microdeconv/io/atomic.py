@@ -1,4 +1,4 @@
-"""Output files that are whole or absent: written beside their place, then put there by one rename."""
+"""Outputs, files or folders, that are whole or absent: written beside their place, then put there by one rename."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from microdeconv.errors import CannotCreateError, MicrodeconvError, WriteError
+from microdeconv.io.names import holds_zarr
 
 LONGEST_NAME = 255  # bytes, on every usual file system
 
 
-def check_output(path: Path, inputs: list[Path], *, overwrite: bool, parents: bool, needed: int = 0) -> None:
+def check_output(
+    path: Path, inputs: list[Path], *, overwrite: bool, parents: bool, needed: int = 0, tree: bool = False
+) -> None:
     """Refuse, before anything is computed, an output that cannot be written.
 
     Parameters
@@ -31,11 +34,14 @@ def check_output(path: Path, inputs: list[Path], *, overwrite: bool, parents: bo
         Whether missing folders are made.
     needed
         Bytes it will take, about.
+    tree
+        Whether the output is a folder, an OME-Zarr.
 
     Raises
     ------
     CannotCreateError
-        When the output is an input, a folder, exists, has no folder, or its folder cannot be written to.
+        When the output is an input or holds one, is a folder of another kind, exists, lies in an OME-Zarr, has no
+        folder, or its folder cannot be written to.
     WriteError
         When the disk has too little room.
     """
@@ -46,7 +52,14 @@ def check_output(path: Path, inputs: list[Path], *, overwrite: bool, parents: bo
         with suppress(OSError):
             if path.samefile(one):
                 raise CannotCreateError(f"{path}: the output is the input {one}", "give another name with -o")
-    if path.is_dir():
+            if tree and path.resolve() in one.resolve().parents:
+                raise CannotCreateError(f"{path}: the input {one} lies in it", "give another name with -o")
+    around = next((p for p in path.resolve().parents if holds_zarr(p)), None)
+    if around is not None:
+        raise CannotCreateError(f"{path}: lies in the OME-Zarr {around}", "choose another folder with -o")
+    if tree and path.is_dir() and not holds_zarr(path):
+        raise CannotCreateError(f"{path}: is a folder, and no OME-Zarr that could be replaced", "give another name")
+    if path.is_dir() and not tree:
         raise CannotCreateError(f"{path}: is a folder", "end it with / to write into it, or give a file name")
     if os.path.lexists(path) and not overwrite:
         raise CannotCreateError(f"{path}: exists already", "--overwrite replaces it")
@@ -63,11 +76,12 @@ def check_output(path: Path, inputs: list[Path], *, overwrite: bool, parents: bo
 
 
 @contextmanager
-def atomic_output(path: Path, *, overwrite: bool, parents: bool = False) -> Iterator[Path]:
-    """Give a partial file in the same folder to write to; put it in place when all went well, remove it when not.
+def atomic_output(path: Path, *, overwrite: bool, parents: bool = False, tree: bool = False) -> Iterator[Path]:
+    """Give a partial file, or with `tree` a folder, beside the output; put it in place when all went well.
 
-    The order on disk: the file's bytes, its name, the folder. Without `overwrite` an output that appeared in the
-    meantime is kept. Partial files of dead processes on this host are removed.
+    The order on disk: the files' bytes, their names, the folder. Without `overwrite` an output that appeared in the
+    meantime is kept. What is partial is removed when something went wrong, and so is what dead processes on this host
+    left. A folder that is replaced is first renamed to a hidden name, since no rename puts one over another.
 
     Raises
     ------
@@ -79,23 +93,38 @@ def atomic_output(path: Path, *, overwrite: bool, parents: bool = False) -> Iter
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    partial = _partial_name(path)
+    partial = _hidden_name(path, "partial")
     try:
+        if tree:
+            partial.mkdir()
         yield partial
+        for one in sorted(partial.rglob("*"), reverse=True) if tree else ():
+            _sync(one)
         _sync(partial)
-        _put(partial, path, overwrite)
+        if tree:
+            _put_tree(partial, path, overwrite)
+            _sweep(path, "replaced")
+        else:
+            _put(partial, path, overwrite)
         _sync(path.parent)
     except MicrodeconvError:
         raise
     except OSError as reason:
         raise _failure(path, reason) from None
     finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        _remove(partial)
 
 
-def _partial_name(path: Path) -> Path:
-    ending = f".{socket.gethostname()[:40]}.{os.getpid()}.partial"
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _hidden_name(path: Path, state: str) -> Path:
+    ending = f".{socket.gethostname()[:40]}.{os.getpid()}.{state}"
     room = LONGEST_NAME - len(os.fsencode(ending)) - 1
     name = os.fsencode(path.name)[:room].decode(errors="ignore")
     return path.with_name(f".{name}{ending}")
@@ -125,14 +154,30 @@ def _put(partial: Path, path: Path, overwrite: bool) -> None:
         partial.unlink()
 
 
-def _sweep(path: Path) -> None:
+def _put_tree(partial: Path, path: Path, overwrite: bool) -> None:
+    replaced = _hidden_name(path, "replaced")
+    if overwrite and os.path.lexists(path):
+        path.rename(replaced)
+    try:
+        partial.rename(path)
+    except OSError as reason:
+        if reason.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise CannotCreateError(f"{path}: exists already", "--overwrite replaces it") from None
+        raise
+    finally:  # also where a signal came between the two
+        if os.path.lexists(replaced) and not os.path.lexists(path):
+            replaced.rename(path)
+        _remove(replaced)
+
+
+def _sweep(path: Path, state: str = "partial") -> None:
     """Remove what a process of this host that no longer lives left of the same output."""
     host = re.escape(socket.gethostname()[:40])
-    for leftover in path.parent.glob(".*.partial"):
-        match = re.fullmatch(rf"\.(.*)\.{host}\.(\d+)\.partial", leftover.name, flags=re.DOTALL)
-        if match and path.name.startswith(match[1]) and not _lives(int(match[2])):
-            with suppress(OSError):
-                leftover.unlink()
+    for leftover in path.parent.glob(f".*.{state}"):
+        match = re.fullmatch(rf"\.(.*)\.{host}\.(\d+)\.{state}", leftover.name, flags=re.DOTALL)
+        same = match is not None and (path.name == match[1] or (state == "partial" and path.name.startswith(match[1])))
+        if match and same and not _lives(int(match[2])):
+            _remove(leftover)
 
 
 def _lives(process: int) -> bool:

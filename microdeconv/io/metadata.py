@@ -26,6 +26,7 @@ MODALITY: dict[str, Modality] = {
 }
 PINHOLES_AU = (0.01, 100)  # what a pinhole can be
 ODD_RATIOS = (0.5, 10)  # of z to x, from which on it is asked about
+USUAL_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 255, 255), (255, 0, 255), (255, 255, 0))
 SCREEN_DPI = (72.0, 96.0, 100.0, 150.0, 180.0, 200.0, 300.0, 600.0)
 
 

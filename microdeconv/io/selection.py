@@ -101,6 +101,12 @@ class Selection:
     rgb: Literal["refuse", "split"] = option(
         "refuse", "What to do with colour pictures: split makes channels.", panel=PANEL
     )
+    missing_chunks: Literal["refuse", "fill"] = option(
+        "refuse",
+        "What to do with chunks that an OME-Zarr lacks: fill takes its fill value, for writers that leave blank "
+        "chunks out.",
+        panel=PANEL,
+    )
     nan: Literal["refuse", "median"] = option(
         "refuse", "What to do with NaN and infinities: median takes the median of the neighbours.", panel=PANEL
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -339,8 +338,3 @@ def _read_pages(series: Any, numbers: NDArray[np.intp], path: Path) -> NDArray[A
                 raise _missing_codec(path) from None
             raise DataError(f"{path}: page {number} is damaged ({reason})", "copy it anew") from None
     return volume
-
-
-def natural_name(path: Path) -> str:
-    """A file's name without its ending, `.ome.tif` and the like as a whole."""
-    return re.sub(r"(\.ome)?\.tiff?$|\.[^.]*$", "", path.name, flags=re.IGNORECASE) or path.name

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from microdeconv.io.atomic import atomic_output
-from microdeconv.io.metadata import add_optics
+from microdeconv.io.metadata import USUAL_COLOURS, add_optics
 from microdeconv.optics import Optics
 from microdeconv.stack import Channel, Container, Header
 
@@ -30,6 +30,8 @@ def container_for(header: Header, wanted: str, dtype: np.dtype[Any]) -> tuple[Co
     """
     if wanted == "ome-tiff":
         return "ome", ""
+    if wanted == "ome-zarr":
+        return "zarr", ""
     if header.container == "imagej":
         if dtype.name not in IMAGEJ_TYPES:
             return "ome", f"ImageJ's TIFF cannot hold {dtype.name}: written as OME-TIFF"
@@ -131,8 +133,7 @@ def _for_imagej(header: Header, order: str, text: str) -> dict[str, Any]:
 
 
 def _lut(channel: Channel, number: int) -> NDArray[np.uint8]:
-    usual = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 255, 255), (255, 0, 255), (255, 255, 0))
-    colour = np.array(channel.colour or usual[number % len(usual)])
+    colour = np.array(channel.colour or USUAL_COLOURS[number % len(USUAL_COLOURS)])
     ramp: NDArray[np.uint8] = np.round(np.arange(256) * colour[:, None] / 255).astype(np.uint8)
     return ramp
 

@@ -13,7 +13,7 @@ from microdeconv.camera import Camera
 from microdeconv.errors import DataError, NoInputError
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.selection import Selection
-from microdeconv.io.tiff import open_stack
+from microdeconv.io.stacks import open_stack
 from microdeconv.learnt.own import Own
 from microdeconv.machine import as_tensor
 from microdeconv.noise import estimate_background, estimate_camera

@@ -12,7 +12,7 @@ import numpy as np
 
 from microdeconv.errors import DataError
 from microdeconv.io.selection import Selection
-from microdeconv.io.tiff import open_stack
+from microdeconv.io.stacks import open_stack
 from microdeconv.io.writer import RECORD_HEADING, write_stack
 from microdeconv.optics import Optics
 from microdeconv.psf.extent import support

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import product
 
 from microdeconv.errors import DataError, UsageError
-from microdeconv.io.tiff import read_header
+from microdeconv.io.stacks import read_header
 from microdeconv.psf.file import Centre, load_psf
 from microdeconv.psf.named import PsfFile
 from microdeconv.stack import Psf, PsfSet, Zyx

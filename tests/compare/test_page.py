@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import re
+import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -208,13 +209,28 @@ def opened(browser, file):
 COPY = """(selector => { const c = document.querySelector(selector), copy = document.createElement("canvas");
 copy.width = c.width; copy.height = c.height; const pen = copy.getContext("2d", { willReadFrequently: true });
 pen.drawImage(c, 0, 0); return pen; })"""
-SUM = f"""(selector => {{ const pen = {COPY}(selector), c = pen.canvas;
-const d = pen.getImageData(0, 0, c.width, c.height).data; let h = 0;
-for (let k = 0; k < d.length; k += 4) h = (h * 31 + d[k] + 256 * d[k + 1]) % 1000000007; return h; }})"""
+GREYS = f"""(selector => {{ const c = document.querySelector(selector), pen = {COPY}(selector), out = [c.width, c.height];
+const d = pen.getImageData(0, 0, c.width, c.height).data;
+for (let y = 1; y < c.height; y += 6) for (let x = 1; x < c.width; x += 2) {{
+  const k = 4 * (y * c.width + x); out.push(d[k] + d[k + 1] + d[k + 2]); }}
+return out; }})"""
 
 
 def look(browser, selector="#canvas"):
-    return browser.run(f"{SUM}({json.dumps(selector)})")
+    """Width, height and sums of red, green and blue at many places of a canvas."""
+    return np.array(browser.run(f"{GREYS}({json.dumps(selector)})"))
+
+
+def alike(one, two):
+    """Whether two pictures are the same but for a grey level, by which a browser may round a pixel another way."""
+    return one.size == two.size and np.array_equal(one[:2], two[:2]) and np.abs(one - two).max() <= 6
+
+
+def until_alike(browser, picture, *, wanted=True, seconds=30):
+    end = time.monotonic() + seconds
+    while alike(look(browser), picture) is not wanted:
+        assert time.monotonic() < end, "the picture never came" if wanted else "the picture stayed"
+        time.sleep(0.05)
 
 
 def place_of_canvas(browser):
@@ -235,12 +251,12 @@ def choose(browser, name, value):
 
 
 def test_pictures_of_two_methods_differ(opened):
-    sums = [look(opened, f".cell[data-picture='{k}'] canvas") for k in range(5)]
-    assert len(set(sums)) == 5
+    seen = [look(opened, f".cell[data-picture='{k}'] canvas") for k in range(5)]
+    assert not any(alike(a, b) for a, b in itertools.combinations(seen, 2))
     choose(opened, "split", "0")
     right = look(opened)
     choose(opened, "split", "100")
-    assert look(opened) != right
+    assert not alike(look(opened), right)
 
 
 def test_the_slider_moves_the_split(opened):
@@ -253,7 +269,7 @@ def test_the_slider_moves_the_split(opened):
     opened.run("document.querySelector('input[name=split]').focus()")
     opened.keys("ArrowRight", "ArrowRight")
     opened.until("document.querySelector('input[name=split]').value === '27'")
-    opened.until(f"{SUM}('#canvas') !== {before}")
+    until_alike(opened, before, wanted=False)
 
 
 def test_the_split_is_dragged(opened):
@@ -273,11 +289,11 @@ def test_views_planes_colours_and_contrast_change_the_picture(opened):
     for name, value in steps:
         choose(opened, name, value)
         seen.append(look(opened))
-    assert seen[3] == seen[0]
-    assert len(set(seen)) == len(seen) - 1
+    assert alike(seen[3], seen[0])
+    assert not any(alike(a, b) for a, b in itertools.combinations(seen[1:], 2))
     assert "plane 3 of 12" in opened.run("document.querySelector('#canvas').getAttribute('aria-label')")
     opened.drawn_after("document.getElementById('reset').click()")
-    opened.until(f"{SUM}('#canvas') === {seen[0]}")
+    until_alike(opened, seen[0])
 
 
 def test_blink_shows_both_in_turn(opened):
@@ -286,7 +302,7 @@ def test_blink_shows_both_in_turn(opened):
     tag = "document.getElementById('tag-a').textContent"
     first, before = opened.run(tag), look(opened)
     opened.until(f"{tag} !== {first!r}")
-    assert look(opened) != before
+    assert not alike(look(opened), before)
     opened.until(f"{tag} === {first!r}")
 
 
@@ -297,13 +313,13 @@ def test_everything_by_keyboard(opened):
     cell = look(opened, ".cell canvas")
     opened.keys("+", "+")
     opened.until(f"{told}.includes('2.25')")
-    assert look(opened) != before
-    assert look(opened, ".cell canvas") != cell  # they move together
+    assert not alike(look(opened), before)
+    assert not alike(look(opened, ".cell canvas"), cell)  # they move together
     zoomed = look(opened)
     opened.keys("ArrowRight")
-    opened.until(f"{SUM}('#canvas') !== {zoomed}")
+    until_alike(opened, zoomed, wanted=False)
     opened.keys("0")
-    opened.until(f"{SUM}('#canvas') === {before}")
+    until_alike(opened, before)
     opened.keys(".")
     opened.until(f"{told}.includes('plane')")
     line = "document.querySelector('#profile svg').getAttribute('aria-label')"
@@ -368,4 +384,4 @@ def test_two_dimensional_and_single(browser, tmp_path):
     browser.open(path, 400)
     assert browser.logs == []
     assert browser.run("getComputedStyle(document.querySelector('.deep')).display") == "none"
-    assert look(browser, ".cell[data-picture='0'] canvas") != look(browser, ".cell[data-picture='1'] canvas")
+    assert not alike(*(look(browser, f".cell[data-picture='{k}'] canvas") for k in range(2)))

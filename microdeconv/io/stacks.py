@@ -1,0 +1,103 @@
+"""Stacks of either kind, TIFF files and OME-Zarr folders: each is opened and written by what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from microdeconv.io import tiff, writer
+from microdeconv.io.names import holds_zarr, named_zarr
+from microdeconv.io.selection import Selection
+from microdeconv.io.writer import Volumes
+from microdeconv.stack import Header, Stack
+
+
+def read_header(path: Path, selection: Selection | None = None) -> Header:
+    """Read what a file says, not its pixels.
+
+    Raises
+    ------
+    NoInputError, DataError, UnavailableError, RefusedError
+        See `open_stack`.
+    """
+    return open_stack(path, selection).header
+
+
+def open_stack(path: Path, selection: Selection | None = None) -> Stack:
+    """Open a TIFF file or an OME-Zarr folder; its pixels are read a volume at a time.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    selection
+        `series`, `axes`, `rgb`, `voxel_um` and `missing_chunks` are used.
+
+    Returns
+    -------
+    Stack
+        Pixels in native byte order, in the file's dtype.
+
+    Raises
+    ------
+    NoInputError, DataError, UnavailableError, RefusedError
+        When there is no such file, it is damaged, its codec or the extra `zarr` is missing, or it refers to files
+        elsewhere; reading a volume later may raise them too.
+    """
+    path = Path(path)
+    if path.is_dir() and (named_zarr(path) or holds_zarr(path)):
+        from microdeconv.io.zarr_read import open_zarr
+
+        return open_zarr(path, selection or Selection())
+    return tiff.open_stack(path, selection)
+
+
+def write_stack(path: Path, header: Header, volumes: Volumes, record: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Write a stack in the container that its header names, one volume at a time.
+
+    Parameters
+    ----------
+    path
+        The output; it is whole or absent.
+    header
+        Axes, sizes, dtype, voxel size, channels and container of the output; `extras` of the input.
+    volumes
+        (t, c, volume) with t slowest, each (z, y, x) in `header.dtype`.
+    record
+        How the stack was made, kept inside.
+    overwrite
+        Whether an existing output may be replaced.
+
+    Raises
+    ------
+    WriteError, CannotCreateError
+        See `atomic_output`.
+    UnavailableError
+        When the extra `zarr` is missing.
+    """
+    if header.container == "zarr":
+        from microdeconv.io.zarr_write import write_zarr
+
+        write_zarr(path, header, volumes, record, overwrite=overwrite)
+    else:
+        writer.write_stack(path, header, volumes, record, container=header.container, overwrite=overwrite)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, that of the lines which `sha256sum` gives of its files, sorted by name.
+
+    The same as `(cd PATH && find . -type f | LC_ALL=C sort | xargs sha256sum) | sha256sum`.
+    """
+    if not path.is_dir():
+        return _digest(path)
+    files = sorted(os.fsencode(p.relative_to(path)) for p in path.rglob("*") if p.is_file() and not p.is_symlink())
+    lines = (f"{_digest(path / os.fsdecode(name))}  ./".encode() + name + b"\n" for name in files)
+    return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
