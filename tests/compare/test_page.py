@@ -228,7 +228,7 @@ def alike(one, two):
 
 def until_alike(browser, picture, *, wanted=True, seconds=30):
     end = time.monotonic() + seconds
-    while alike(look(browser), picture) is not wanted:
+    while alike(look(browser), picture) != wanted:
         assert time.monotonic() < end, "the picture never came" if wanted else "the picture stayed"
         time.sleep(0.05)
 
