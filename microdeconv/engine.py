@@ -269,6 +269,7 @@ def plan_cut(
         margin = MARGIN if method.margin is None else method.margin
         _, held, grid = plan_grids(psf.shape, read, margin)
         floats = sum(n * math.prod(shape) for n, shape in zip(needs, (grid, held, read), strict=True))
+        floats += method.block[0] * min(math.prod(read), method.block[1])
         return grid, int(4 * floats)
 
     if tile == "off":

@@ -120,6 +120,8 @@ class Method:
     floats
         Floats held at the worst moment per voxel of the transform grid, of the object grid and of the field, for the
         plan of memory; `tests/measure/memory.py` measures what is really taken.
+    block
+        Floats held besides per voxel of what is passed at once, and how many voxels of the field these are at most.
     through
         Gives the PSF between its result and the image, where the result is not at the object's own resolution.
     check
@@ -140,6 +142,7 @@ class Method:
     kernel_free: bool = False
     keeps_counts: bool = False
     floats: tuple[float, float, float] = (7.0, 7.0, 6.0)
+    block: tuple[float, int] = (0.0, 0)
     through: Callable[[Psf | PsfSet], Psf | PsfSet] | None = None
     check: Callable[[Any, bool, int, tuple[float, float, float] | None], list[str]] | None = None
 

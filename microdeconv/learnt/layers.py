@@ -134,10 +134,11 @@ class Axial(nn.Module):
         if planes == 1:
             return x
         volume = x.reshape(-1, planes, *x.shape[1:])
-        above, below = torch.zeros_like(volume), torch.zeros_like(volume)
-        above[:, :-1], below[:, 1:] = volume[:, 1:], volume[:, :-1]
-        mixed: Tensor = self.here(x) + self.above(above.flatten(0, 1)) + self.below(below.flatten(0, 1))
-        return x + mixed
+        mixed: Tensor = self.here(x)
+        seen = mixed.view(volume.shape)
+        seen[:, :-1] += self.above(volume[:, 1:].flatten(0, 1)).reshape(volume[:, 1:].shape)
+        seen[:, 1:] += self.below(volume[:, :-1].flatten(0, 1)).reshape(volume[:, 1:].shape)
+        return x + mixed if torch.is_grad_enabled() else mixed.add_(x)
 
 
 class UNet(nn.Module):

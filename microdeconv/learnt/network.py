@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -13,13 +15,14 @@ from torch import Tensor, nn
 from microdeconv.learnt.layers import Decorrelation, UNet
 from microdeconv.learnt.physics import CHANNELS, STEPPED, View, coarser, data_step, observe
 from microdeconv.problem import Problem
+from microdeconv.tiles import Shape
 
 SLOPE = 0.02  # below zero, in a training
 GRID = 4  # pixels of the coarsest level of a U-Net: y and x are filled up to multiples
 SEEN, SEEN_PLANES = 24, 5  # pixels and planes to each side that a U-Net sees, a multiple of the grid
 HALO = (SEEN_PLANES, SEEN, SEEN)
-EDGE = 256  # pixels of a block's middle, and
-BLOCK = 2_000_000  # voxels at most that pass a U-Net at once: about 100 floats each are held meanwhile
+BLOCK = 2_000_000  # voxels at most that pass a U-Net at once: about 160 floats each are held meanwhile
+MOST_CUTS = 40  # blocks along an axis
 FACTS = 3
 COARSE = len(STEPPED) - 1  # the channel of the coarser object
 
@@ -122,12 +125,12 @@ class IRDNet(nn.Module):
         before: Tensor | None = None
         stages: list[Tensor] = []
         for views in scales:
-            planes, (y, x) = views[0].bank.shape[1], views[0].bank.shape[2:]
+            y, x = views[0].bank.shape[2:]
             coarse = None
             if before is not None:
                 coarse = self.enlarge(before.flatten(0, 1)[:, None])[:, :, :y, :x]
                 finer = [self.enlarge(one)[:, :, :y, :x] for one in finer] + [coarse]
-            stages = self._stages(views, planes, coarse)
+            stages = self._stages(views, coarse)
             before = stages[-1]
             found += stages
         if self.architecture.concatenated:
@@ -136,10 +139,10 @@ class IRDNet(nn.Module):
             found.append(self._positive(stages[-1] + more))
         return found
 
-    def _stages(self, views: Sequence[View], planes: int, coarse: Tensor | None) -> list[Tensor]:
+    def _stages(self, views: Sequence[View], coarse: Tensor | None) -> list[Tensor]:
         bank = torch.stack([self._bank(view) for view in views])
         begun = torch.stack([view.begun for view in views])
-        x = self._positive(begun + self._passed(0, self.integrate, bank, planes))
+        x = self._positive(begun + self._passed(0, self.integrate, bank))
         stages = [x]
         strengths = nn.functional.softplus(self.strengths(torch.stack([view.facts for view in views])) - 3)
         for stage in range(self.architecture.stages):
@@ -148,7 +151,7 @@ class IRDNet(nn.Module):
             known = given[:, :1] if coarse is None else coarse.reshape(-1, 1, *x.shape[1:])
             given = torch.cat([given, known], 1)
             network = self.refine[0 if self.architecture.shared else stage]
-            x = self._positive(x + self._passed(1, network, given, planes))
+            x = self._positive(x + self._passed(1, network, given))
             stages.append(x)
         return stages
 
@@ -166,7 +169,7 @@ class IRDNet(nn.Module):
             bank[:7] = view.begun
         return bank
 
-    def _passed(self, kind: int, network: nn.Module, given: Tensor, planes: int) -> Tensor:
+    def _passed(self, kind: int, network: nn.Module, given: Tensor) -> Tensor:
         """Decorrelate, fill up to the grid, pass through a U-Net, cut to size: (n, c, z, y, x) to (n, z, y, x).
 
         Without gradients large volumes pass block by block, each with all that its middle can see: the same values.
@@ -174,9 +177,9 @@ class IRDNet(nn.Module):
         if torch.is_grad_enabled() or given[0, 0].numel() <= BLOCK:
             return self._at_once(kind, network, given)
         out = given.new_empty(given.shape[0], *given.shape[2:])
-        depth = max(1, BLOCK // (EDGE + 2 * SEEN) ** 2 - 2 * SEEN_PLANES) if planes > 1 else 1
-        for z, y, x in itertools.product(*map(_cores, given.shape[2:], (depth, EDGE, EDGE))):
-            read = [_around(core, n, h) for core, n, h in zip((z, y, x), given.shape[2:], HALO, strict=True)]
+        field = (given.shape[2], given.shape[3], given.shape[4])
+        for z, y, x in itertools.product(*map(_cores, field, _divided(field, BLOCK))):
+            read = [_around(core, n, h) for core, n, h in zip((z, y, x), field, HALO, strict=True)]
             part = self._at_once(kind, network, given[(slice(None), slice(None), *read)])
             inner = [slice(c.start - r.start, c.stop - r.start) for c, r in zip((z, y, x), read, strict=True)]
             out[:, z, y, x] = part[(slice(None), *inner)]
@@ -191,6 +194,21 @@ class IRDNet(nn.Module):
         out = network(filled.contiguous(memory_format=torch.channels_last), planes)
         cut: Tensor = out[:, 0, :y, :x]
         return cut.reshape(-1, planes, y, x)
+
+
+@lru_cache(16)
+def _divided(field: Shape, most: int) -> Shape:
+    """Sizes (z, y, x) of blocks' middles such that no block is too large and the least is passed twice."""
+    ways = []
+    for size, halo, unit in zip(field, HALO, (1, GRID, GRID), strict=True):
+        edges = dict.fromkeys(-(-size // (n * unit)) * unit for n in range(1, MOST_CUTS + 1))
+        reads = [[r.stop - r.start for r in (_around(c, size, halo) for c in _cores(size, e))] for e in edges]
+        ways.append([(edge, max(read), sum(read)) for edge, read in zip(edges, reads, strict=True)])
+    fitting = [way for way in itertools.product(*ways) if math.prod(axis[1] for axis in way) <= most]
+    best = min(
+        fitting or itertools.product(*ways), key=lambda way: math.prod(axis[2 if fitting else 1] for axis in way)
+    )
+    return best[0][0], best[1][0], best[2][0]
 
 
 def _cores(size: int, edge: int) -> list[slice]:

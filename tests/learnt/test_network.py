@@ -11,6 +11,7 @@ from microdeconv.learnt import network as networks
 from microdeconv.learnt.layers import Axial, Decorrelation, UNet, Unit
 from microdeconv.learnt.network import Architecture, IRDNet, views_of
 from microdeconv.learnt.physics import scale_of
+from microdeconv.methods import METHODS
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.stack import Psf
 
@@ -121,10 +122,23 @@ def test_block_by_block_gives_the_same(shape, monkeypatch):
     network = shaken(IRDNet(SMALL))
     with torch.inference_mode():
         whole = network(seen)[-1]
-        monkeypatch.setattr(networks, "EDGE", 16)
-        monkeypatch.setattr(networks, "BLOCK", 3000)
+        monkeypatch.setattr(networks, "BLOCK", 20_000 if shape[0] > 1 else 3000)
         parts = network(seen)[-1]
     assert float((whole - parts).abs().max()) < 1e-5 * float(whole.max())
+
+
+@pytest.mark.parametrize("field", [(1, 3000, 2000), (64, 256, 256), (300, 90, 1000)])
+def test_blocks_are_of_the_size_that_is_planned_with_and_little_is_passed_twice(field):
+    block = METHODS["learnt"].block[1]
+    assert block == networks.BLOCK
+    middles = networks._divided(field, block)
+    passed, largest = 1.0, 1
+    for size, edge, halo in zip(field, middles, networks.HALO, strict=True):
+        reads = [networks._around(core, size, halo) for core in networks._cores(size, edge)]
+        passed *= sum(r.stop - r.start for r in reads) / size
+        largest *= max(r.stop - r.start for r in reads)
+    assert largest <= block
+    assert passed < 1.7
 
 
 def test_a_batch_gives_what_its_members_give():

@@ -1,6 +1,6 @@
 """What whole runs really take of memory, against what `--memory` allows.
 
-usage: python tests/measure/memory.py [--threads 1 2 8]
+usage: python tests/measure/memory.py [--threads 1 2 8] [--methods learnt] [--fields slab plane] [--budgets 1200MB]
 For fields, PSFs, methods and budgets: tiles, and the peak as a share of the budget; the largest share last. Every share
 should be below one, and not far below where the field needs tiles.
 """
@@ -21,13 +21,22 @@ OPTICS = {
     "confocal": "--na 1.2 --emission 520 --ri-immersion 1.33 --modality confocal --voxel 0.3 0.1",
     "widefield": "--na 1.2 --emission 520 --ri-immersion 1.33 --modality widefield --voxel 0.3 0.1",
 }
-METHODS = ("rl", "rl --acceleration momentum", "rl-tv --regularisation 0.002", "wiener --noise-to-signal 0.01")
+METHODS = (
+    "rl",
+    "learnt",
+    "rl --acceleration momentum",
+    "rl-tv --regularisation 0.002",
+    "wiener --noise-to-signal 0.01",
+)
 BUDGETS = ("700MB", "1200MB", "2500MB")
 
 
 def main():
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--threads", type=int, nargs="+", default=[2])
+    words.add_argument("--methods", nargs="+", default=METHODS)
+    words.add_argument("--fields", nargs="+", default=FIELDS, choices=FIELDS)
+    words.add_argument("--budgets", nargs="+", default=BUDGETS)
     given = words.parse_args()
     worst = 0.0
     with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +44,7 @@ def main():
         for name, shape in FIELDS.items():
             pixels = np.random.default_rng(0).poisson(50, shape).astype(np.uint16)
             tifffile.imwrite(path / f"{name}.tif", pixels, photometric="minisblack")
-        for cell in itertools.product(FIELDS, OPTICS, METHODS, BUDGETS, given.threads):
+        for cell in itertools.product(given.fields, OPTICS, given.methods, given.budgets, given.threads):
             found = run(path, *cell)
             print(*cell, found[0], flush=True)
             worst = max(worst, found[1])
