@@ -58,6 +58,9 @@ def main():
                 f"{name} c{one['channel']}: identity {is_same(raw, same)}, background {one['background']:.5g} ({sure}), "
                 f"gain {one['gain']:.3g} ({one['sources'].get('gain', '')}), {one['iterations']} steps, {record['seconds']} s"
             )
+        for number, blends in record.get("guard", {}).items():
+            told = ", ".join(f"{key} {value:g}" for key, value in blends[0].items() if not isinstance(value, str))
+            print(f"    channel {number}, guard: {told}", flush=True)
         for warning in record["warnings"]:
             print(f"    {warning}", flush=True)
         pictures.append((name, given.out / f"{stem}.png"))
