@@ -31,8 +31,8 @@ WAYS = (  # sharpened steps see fine structure before the noise; the others are 
 SMOOTHNESS = (0.001, 0.003, 0.006, 0.012, 0.025, 0.05)  # weights of total variation that are tried
 FALLING = (0.05, 0.0002)  # weight of total variation, first and last, and
 FLAT_STEPS, STEPS = 240, 500  # steps in between: in 3-D fewer leave wide PSFs short of their answers, right ones too
-EVERY, PATIENCE = 5, 30  # how often counts judge, and steps, at least, before it may end
-RISEN = 4.0  # of the deviance above its least: from there on only noise is found
+EVERY, PATIENCE = 5, 30  # how often counts judge, and steps, at least, before it may end: momentum sways
+RISEN = 4.0  # of the deviance above its least: later only noise is found
 SYMMETRIC = 0.05  # of the light lies elsewhere after two axes are swapped: less is no difference to speak of
 SEED = 20  # of the sharing out: the same image gives the same verdict
 
@@ -165,8 +165,8 @@ def foretold(split: Split, psf: Psf) -> Fit:
                 continue
             judged = _judged(problem, split, iterate.image, done)
             best = min(best, judged, key=lambda fit: fit.deviance)
-            long_ago = done >= 2 * best.steps or judged.deviance > best.deviance + RISEN
-            if best is not judged and done >= PATIENCE and long_ago:
+            risen = judged.deviance > best.deviance + RISEN
+            if best is not judged and done >= PATIENCE + (1.2 if risen else 2) * best.steps:
                 break
     return best
 
