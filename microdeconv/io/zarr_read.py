@@ -19,6 +19,7 @@ from microdeconv.io.zarr_chunks import Grid, read_grid, read_json
 from microdeconv.stack import AXES, Header, Stack
 
 NEW = "copy the folder anew"
+WHOLE = slice(None)
 
 
 def zarr_library() -> Any:
@@ -83,7 +84,8 @@ def open_zarr(path: Path, selection: Selection) -> Stack:
         {**facts.extras, "ngff": version},
         (*notes, *facts.notes),
     )
-    return Stack(header, partial(_read_volume, path, grid, axes, selection.missing_chunks == "fill"))
+    read = partial(_read_volume, path, grid, axes, selection.missing_chunks == "fill")
+    return Stack(header, read, read)
 
 
 @contextmanager
@@ -195,10 +197,12 @@ def _open(grid: Grid) -> Any:
         return zarr_library().open_array(store=str(grid.folder), mode="r")
 
 
-def _read_volume(path: Path, grid: Grid, axes: str, fill: bool, t: int, c: int) -> NDArray[Any]:
+def _read_volume(
+    path: Path, grid: Grid, axes: str, fill: bool, t: int, c: int, y: slice = WHOLE, x: slice = WHOLE
+) -> NDArray[Any]:
     array = _open(grid)
-    one = {"T": range(t, t + 1), "C": range(c, c + 1)}
-    ranges = [one.get(a, range(n)) for a, n in zip(axes, grid.shape, strict=True)]
+    wanted = {"T": slice(t, t + 1), "C": slice(c, c + 1), "Y": y, "X": x}
+    ranges = [range(n)[wanted.get(a, WHOLE)] for a, n in zip(axes, grid.shape, strict=True)]
     volume: NDArray[Any] = np.empty([len(r) for r in ranges], array.dtype.newbyteorder("="))
     for place, region in grid.blocks(ranges):
         absent = grid.absent(place, region)
@@ -213,5 +217,4 @@ def _read_volume(path: Path, grid: Grid, axes: str, fill: bool, t: int, c: int) 
     left = [a for a in axes if a not in "TC"]
     index = tuple(0 if a in "TC" else slice(None) for a in axes)
     volume = volume[index].transpose([left.index(a) for a in "ZYX" if a in left])
-    sizes = dict(zip(axes, grid.shape, strict=True))
-    return np.ascontiguousarray(volume).reshape(sizes.get("Z", 1), sizes["Y"], sizes["X"])
+    return np.ascontiguousarray(volume).reshape(-1, *volume.shape[-2:])
