@@ -21,6 +21,7 @@ from microdeconv.options import AUTO
 AHEAD = 3  # jobs a worker that the scheduler has in hand
 LEAST_AHEAD = 8
 TICK = 1.0  # seconds
+ANSWER = 20  # seconds that a scheduler has
 MOST_JOBS = 100  # of Slurm, where nobody says
 WALL_TIME = "04:00:00"
 LIFETIME = ("225m", "10m")  # a worker leaves in order before its job's end, and not all at once
@@ -74,7 +75,7 @@ class Dask:
                 self._cluster = _slurm_cluster(distributed, scheme, workers)
             elif scheduler is None:
                 self._cluster = _local_cluster(distributed, workers)
-            self.client = distributed.Client(self._cluster or scheduler, timeout=20)
+            self.client = distributed.Client(self._cluster or scheduler, timeout=ANSWER)
         except (OSError, ValueError, TimeoutError, ImportError) as reason:
             self.close()
             raise UnavailableError(

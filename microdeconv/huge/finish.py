@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,27 +126,41 @@ def attributes_of(scheme: Scheme, limits: list[tuple[float, float]]) -> dict[str
 
 
 def _join(scheme: Scheme, state: State, engine: Engine, claims: Claims, tell: Tell) -> list[tuple[float, float]]:
-    """Blend all tiles; give the limits of each channel."""
+    """Compare what all tiles kept, then blend them; give the limits of each channel."""
     limits = [(math.inf, -math.inf)] * len(scheme.told["channels"])
+    kept = (Job("frame", unit, 0, state.done[unit].digest) for unit in range(scheme.count))
+    for _ in _sound(scheme, state, engine, claims, kept):
+        pass
+    joined = (Job("join", unit) for unit in range(scheme.count))
+    for number, told in enumerate(_sound(scheme, state, engine, claims, joined), 1):
+        low, high = limits[told["c"]]
+        limits[told["c"]] = min(low, told["low"]), max(high, told["high"])
+        tell("seams", number, scheme.count)
+    return limits
+
+
+def _sound(
+    scheme: Scheme, state: State, engine: Engine, claims: Claims, jobs: Iterable[Job]
+) -> Iterator[dict[str, Any]]:
+    """Do a job of each tile; those that are damaged are noted, to be done again, when all others have been seen."""
     damaged: dict[int, str] = {}
-    jobs = (Job("join", unit, 0, state.done[unit].digest) for unit in range(scheme.count))
-    for number, outcome in enumerate(one for one in engine.map(jobs) if one is not None):
-        told = outcome.told
-        if outcome.status == "failed" and told["exit"] == DataError.exit_code:
-            damaged[outcome.job.number] = told["message"]
-        elif outcome.status == "failed":
-            raise _error(told)
-        else:
-            low, high = limits[told["c"]]
-            limits[told["c"]] = min(low, told["low"]), max(high, told["high"])
+    for outcome in engine.map(jobs):
         claims.touch()
-        tell("seams", number + 1, scheme.count)
+        if outcome is None:
+            continue
+        if outcome.status == "done":
+            yield outcome.told
+        elif outcome.told["exit"] == DataError.exit_code:
+            damaged[outcome.job.number] = outcome.told["message"]
+        else:
+            raise _error(outcome.told)
     for unit in damaged:
         state.append(TileDone(unit))
     if damaged:
-        raise DataError(f"{len(damaged)} tiles are damaged ({next(iter(damaged.values()))})",
-                        "run batch --tiles again: it does them anew")  # fmt: skip
-    return limits
+        raise DataError(
+            f"{scheme.folder}: {len(damaged)} of {scheme.count} tiles are damaged ({next(iter(damaged.values()))})",
+            "run batch --tiles again: it does them anew",
+        )
 
 
 def _all(engine: Engine, jobs: Iterable[Job], claims: Claims, tell: Callable[[int, int], None], count: int) -> None:

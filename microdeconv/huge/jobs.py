@@ -15,9 +15,9 @@ Listen = Callable[[str, int, int], None]
 
 
 class Job(NamedTuple):
-    """One piece of work: "tile" N, "join" N with its journal's digest, or part N of a level."""
+    """One piece of work: "tile" N, "frame" N (what it kept, by its digest), "join" N, or part N of a level."""
 
-    stage: Literal["tile", "join", "level"]
+    stage: Literal["tile", "frame", "join", "level"]
     number: int
     level: int = 0
     digest: str = ""
@@ -72,8 +72,10 @@ class JobTask:
         job = self.job
         if job.stage == "tile":
             return solver.do(job.number, listen)
+        if job.stage == "frame":
+            return levels.check_frame(solver.scheme, job.number, job.digest)
         if job.stage == "join":
-            return levels.join_unit(solver.scheme, job.number, job.digest)
+            return levels.join_unit(solver.scheme, job.number)
         return levels.make_part(solver.scheme, job.level, job.number)
 
 

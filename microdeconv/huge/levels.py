@@ -20,17 +20,27 @@ from microdeconv.io.zarr_write import Sizes, shrunk
 from microdeconv.pipeline import as_type
 
 
-def join_unit(scheme: Scheme, unit: int, digest: str) -> dict[str, Any]:
-    """Blend a tile with its neighbours, where it has any; every voxel of it is read.
+def check_frame(scheme: Scheme, unit: int, digest: str) -> dict[str, Any]:
+    """Compare what a tile kept for its seams with its digest in the journal.
 
-    Parameters
-    ----------
-    scheme
-        The plan.
-    unit
-        The tile.
-    digest
-        Of what it kept for its seams, as the journal has it.
+    Raises
+    ------
+    DataError
+        When it is missing or changed.
+    """
+    if len(scheme.tiling) > 1:
+        path = scheme.frame(unit)
+        try:
+            found = short_digest(hashlib.sha256(path.read_bytes()).hexdigest())
+        except OSError:
+            found = "missing"
+        if found != digest:
+            raise DataError(f"{path}: missing or changed")
+    return {}
+
+
+def join_unit(scheme: Scheme, unit: int) -> dict[str, Any]:
+    """Blend a tile with its neighbours, where it has any; every voxel of it is read.
 
     Returns
     -------
@@ -40,9 +50,8 @@ def join_unit(scheme: Scheme, unit: int, digest: str) -> dict[str, Any]:
     Raises
     ------
     DataError
-        When a chunk, or what was kept for the seams, is missing or damaged.
+        When a chunk is missing or damaged.
     """
-    _check_frame(scheme, unit, digest)
     place = scheme.place(unit)
     tile, field = place.tile, scheme.field
     dtype = np.dtype(np.float64 if scheme.method.keeps_counts else np.float32)
@@ -69,19 +78,6 @@ def join_unit(scheme: Scheme, unit: int, digest: str) -> dict[str, Any]:
             write_part(scheme, 0, place.t, place.c, part, corner)
         low, high = min(low, float(np.fmin.reduce(part, None))), max(high, float(np.fmax.reduce(part, None)))
     return {"c": place.c, "low": low, "high": high}
-
-
-def _check_frame(scheme: Scheme, unit: int, digest: str) -> None:
-    path = scheme.frame(unit)
-    if len(scheme.tiling) == 1:
-        return
-    try:
-        with path.open("rb") as file:
-            found = short_digest(hashlib.file_digest(file, "sha256").hexdigest())
-    except OSError:
-        found = "missing"
-    if found != digest:
-        raise DataError(f"{path}: missing or changed")
 
 
 def parts_of(scheme: Scheme, level: int) -> int:
