@@ -160,8 +160,20 @@ def test_an_array_on_a_real_slurm_gives_the_same_bytes(tmp_path, program):
     environment = {k: slurm.environment[k] for k in ("PATH", "SLURM_CONF")}
     try:
         slurm.start()
-        done = program("batch", "--tiles", "s.tif", "-o", "out.ome.zarr", *words, "--engine", "slurm", "--workers", "2",
-                       **environment, SBATCH_TIMELIMIT="10")
+        done = program(
+            "batch",
+            "--tiles",
+            "s.tif",
+            "-o",
+            "out.ome.zarr",
+            *words,
+            "--engine",
+            "slurm",
+            "--workers",
+            "2",
+            **environment,
+            SBATCH_TIMELIMIT="10",
+        )
         assert done.returncode == 0, done.stderr
         job = done.stderr.split("submitted as job ")[1].split(":")[0]
         wait_for(lambda: slurm.state(job) == {"COMPLETED"}, 120, "the array has ended")

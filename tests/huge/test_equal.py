@@ -7,8 +7,6 @@ import pytest
 import tifffile
 from batch_files import OPTIONS, PSF
 
-from microdeconv.io.stacks import open_stack
-
 zarr = pytest.importorskip("zarr", reason="needs the extra zarr")
 
 SHAPE = (2, 5, 150, 130)  # c, z, y, x: of tiles of 64 the last are 22 and 2 wide

@@ -69,7 +69,7 @@ def test_a_tile_that_is_done_again_gives_the_same_bytes(tmp_path):
     scheme = scheme_for(tmp_path)
     assert drive_for(scheme).run() == 0
     before = chunks(scheme.image), chunks(scheme.folder / "seams")
-    assert [one for one in Here(scheme).map([Job("tile", 3)]) if one is not None][0].status == "done"
+    assert next(one for one in Here(scheme).map([Job("tile", 3)]) if one is not None).status == "done"
     assert (chunks(scheme.image), chunks(scheme.folder / "seams")) == before
 
 
