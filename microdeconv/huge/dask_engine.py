@@ -6,13 +6,14 @@ A scheduler's port runs whatever it is sent: what is started here speaks TLS, wi
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from microdeconv.batch.pool import ROOT
 from microdeconv.batch.worker import attempt
-from microdeconv.errors import UnavailableError
+from microdeconv.errors import MicrodeconvError, UnavailableError
 from microdeconv.huge.jobs import Job, JobTask, Outcome
 from microdeconv.huge.scheme import Scheme
 from microdeconv.machine import thread_count
@@ -26,6 +27,13 @@ MOST_JOBS = 100  # of Slurm, where nobody says
 WALL_TIME = "04:00:00"
 LIFETIME = ("225m", "10m")  # a worker leaves in order before its job's end, and not all at once
 MEMORY_SHORT = 71
+PATIENCE = 12 * 3600.0  # seconds without any worker
+
+
+class NoWorkerError(MicrodeconvError):
+    """A cluster that gives nobody to do the work."""
+
+    exit_code = 75
 
 
 def library() -> Any:
@@ -83,12 +91,26 @@ class Dask:
             ) from None
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Outcome | None]:
-        """Do jobs, see `Engine`."""
+        """Do jobs, see `Engine`.
+
+        Raises
+        ------
+        NoWorkerError
+            When there has been no worker for half a day: jobs that died are replaced, but may wait in a queue.
+        """
         distributed = library()
         queue = iter(jobs)
         in_hand: dict[Any, Job] = {}
+        seen = looked = time.monotonic()
+        workers = 0
         while True:
-            room = max(LEAST_AHEAD, AHEAD * len(self.client.scheduler_info(n_workers=-1)["workers"])) - len(in_hand)
+            now = time.monotonic()
+            if now - looked > TICK or not workers:
+                workers, looked = len(self.client.scheduler_info(n_workers=-1)["workers"]), now
+                seen = now if workers else seen
+            if now - seen > PATIENCE:
+                raise NoWorkerError(f"no worker was granted for {PATIENCE / 3600:g} hours", "run it again later")
+            room = max(LEAST_AHEAD, AHEAD * workers) - len(in_hand)
             for job in islice(queue, max(room, 0)):
                 in_hand[self.client.submit(do, JobTask(self.folder, job, {"threads": 1}), pure=False)] = job
             if not in_hand:

@@ -91,6 +91,9 @@ def finish(scheme: Scheme, output: Path, engine: Engine, tell: Tell) -> list[str
         When the output stands already, or another process finishes it.
     """
     state = all_done(scheme)
+    if output.exists() and not scheme.image.exists():  # it was renamed, and then somebody was killed
+        shutil.rmtree(scheme.folder)
+        return []
     if output.exists() and not scheme.told["overwrite"]:
         raise CannotCreateError(f"{output}: exists already", "move it away, then finish again")
     claims = Claims(scheme.folder / "claims")

@@ -139,6 +139,21 @@ def test_a_scheduler_that_does_not_answer_is_told(tmp_path, monkeypatch):
         dask_engine.Dask(scheme_for(tmp_path), "1", "tcp://127.0.0.1:9")
 
 
+@needs_dask
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    import distributed
+
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+    monkeypatch.setattr(dask_engine, "PATIENCE", 2.0)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster:
+        drive = drive_for(scheme, dask_engine.Dask(scheme, "1", cluster.scheduler_address))
+        with pytest.raises(dask_engine.NoWorkerError):
+            drive.run()
+    assert list((scheme.folder / "claims").iterdir()) == []
+
+
 def test_the_script_of_an_array_calls_this_plan(tmp_path, capsys):
     from microdeconv.huge.slurm_array import submit_array
 

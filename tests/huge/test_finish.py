@@ -117,6 +117,16 @@ def test_an_output_that_came_in_between_is_kept(tmp_path):
     assert scheme.folder.is_dir()
 
 
+def test_a_finish_that_was_killed_after_the_rename_is_ended(tmp_path):
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+    drive_for(scheme).run()
+    scheme.image.rename(tmp_path / "out.ome.zarr")
+    assert end(scheme, tmp_path) == []
+    assert (tmp_path / "out.ome.zarr").is_dir()
+    assert not scheme.folder.exists()
+
+
 def test_what_was_never_begun_cannot_be_finished(tmp_path):
     with pytest.raises(NoInputError, match="no plan of tiles"):
         scheme_of(tmp_path / "out.ome.zarr")
