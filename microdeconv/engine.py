@@ -18,10 +18,10 @@ from microdeconv.fft import Shape
 from microdeconv.machine import Machine, as_tensor, is_out_of_memory, release
 from microdeconv.noise import estimate_background, estimate_camera
 from microdeconv.options import AUTO, settled_for
-from microdeconv.problem import Method, Problem
+from microdeconv.problem import Estimate, Method, Problem
 from microdeconv.psf.extent import support
 from microdeconv.psf.from_counts import telling_box
-from microdeconv.solve import Stopping, solve
+from microdeconv.solve import Stopping, Watch, solve
 from microdeconv.stack import Psf, PsfSet
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
@@ -222,7 +222,7 @@ def _problem(part: NDArray[Any], blur: Blur, method: Method, settings: Settings)
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a field is cut: the tiles' edge and halo, what one tile reads, its grid, and the bytes it takes."""
+    """How a field is cut: edge, halo, what a tile reads, its grid and bytes; whether cores are `exact`ly that wide."""
 
     edge: int
     halo: tuple[int, int]
@@ -230,6 +230,7 @@ class Cut:
     grid: Shape
     tile_bytes: int
     tiles: int
+    exact: bool = False
 
 
 def plan_cut(
@@ -278,7 +279,8 @@ def plan_cut(
         edge = largest_edge(field, halo, lambda read: need(read)[1] <= budget, method.align)
     else:
         edge = int(tile)
-    tiles = tiles_of(field, edge, halo, method.align)
+    exact = isinstance(tile, int)  # as it was asked for, so that cores may be made of whole chunks
+    tiles = tiles_of(field, edge, halo, method.align, exact=exact)
     read_y, read_x = (span.stop - span.start for span in tiles[0].read)
     read = (field[0], read_y, read_x)
     grid, size = need(read)
@@ -287,7 +289,7 @@ def plan_cut(
             f"--tile {tile} needs {size / 1e9:.2g} GB where {max(budget, 0) / 1e9:.2g} GB may be used",
             "--tile auto fits the tiles, --memory gives more",
         )
-    return Cut(edge, halo, read, grid, size, len(tiles))
+    return Cut(edge, halo, read, grid, size, len(tiles), exact)
 
 
 def deconvolve_volume(
@@ -325,7 +327,8 @@ def deconvolve_volume(
     """
     edge, notes = cut.edge, list[str]()
     while True:
-        tiles = tiles_of((volume.shape[0], volume.shape[1], volume.shape[2]), edge, cut.halo, method.align)
+        field = (volume.shape[0], volume.shape[1], volume.shape[2])
+        tiles = tiles_of(field, edge, cut.halo, method.align, exact=cut.exact)
         try:
             return _deconvolve_tiles(volume, tiles, psf, method, settings, machine, listen, predicted), tuple(notes)
         except (RuntimeError, MemoryError) as reason:
@@ -357,18 +360,29 @@ def _deconvolve_tiles(
         part = tile.cut(volume)
         if blur is None or (isinstance(psf, PsfSet) and psf.lateral):
             blur = None  # its memory is needed for the next
-            blur = _blur_for(part.shape, psf, method, machine, (0, tile.read[0].start, tile.read[1].start))
+            blur = blur_of_tile(tile, part.shape, psf, method, machine)
             release(machine.device)
         done = number * settings.iterations
-        estimate = solve(
-            _problem(part, blur, method, settings),
-            method,
-            settings.parameters,
-            settings.iterations,
+        estimate = deconvolve_tile(
+            part, blur, method, settings,
             lambda step, done=done: listen("deconvolving", done + step, steps),  # type: ignore[misc]
             predict=predicted is not None,
-        )
+        )  # fmt: skip
         if predicted is not None and estimate.predicted is not None:
             join(predicted, tile, estimate.predicted)
-        join(whole, tile, estimate.image * estimate.image.dtype.type(settings.camera.gain))
+        join(whole, tile, estimate.image)
     return whole
+
+
+def blur_of_tile(tile: Tile, shape: tuple[int, ...], psf: Psf | PsfSet, method: Method, machine: Machine) -> Blur:
+    """Make the forward model of a tile; tiles of one plan share it, unless the PSF changes along y or x."""
+    return _blur_for(shape, psf, method, machine, (0, tile.read[0].start, tile.read[1].start))
+
+
+def deconvolve_tile(
+    part: NDArray[Any], blur: Blur, method: Method, settings: Settings, watch: Watch, *, predict: bool = False
+) -> Estimate:
+    """Deconvolve what one tile reads, counts (z, y, x); the estimate's image is in counts above the background."""
+    problem = _problem(part, blur, method, settings)
+    estimate = solve(problem, method, settings.parameters, settings.iterations, watch, predict=predict)
+    return replace(estimate, image=estimate.image * estimate.image.dtype.type(settings.camera.gain))

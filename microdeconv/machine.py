@@ -94,7 +94,7 @@ class MachineOptions:
     )
     tile: int | Literal["auto", "off"] = option(
         "auto",
-        "Edge of the tiles in y and x, voxels; auto: as large as the memory allows; off: none.",
+        "Edge of the tiles in y and x, voxels, from the first on; auto: as large as the memory allows; off: none.",
         panel=PANEL,
         metavar="auto|off|N",
         parse=read_tile,

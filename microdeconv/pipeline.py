@@ -71,7 +71,7 @@ def execute(todo: Plan, listen: Listen = ignore) -> Outcome:
         outcome.notes += outcome.settings[channel.number].notes
         del volume
         release(todo.machine.device)
-    outcome.record = _record(todo, outcome)
+    outcome.record = {**record_of(todo, outcome), "input_sha256": digest(todo.request.input)}
     shown: list[tuple[NDArray[Any], NDArray[Any]]] = []
     options: OutputOptions = todo.group(OutputOptions)
     volumes = _volumes(todo, outcome, shown if todo.outputs.preview else None, listen)
@@ -189,7 +189,8 @@ def as_type(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], i
     return written, clipped
 
 
-def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
+def record_of(todo: Plan, outcome: Outcome) -> dict[str, Any]:
+    """Give what a result says of how it was made, all but the input's SHA-256."""
     channels = []
     for channel in todo.channels:
         chosen = outcome.settings[channel.number]
@@ -214,7 +215,6 @@ def _record(todo: Plan, outcome: Outcome) -> dict[str, Any]:
     return {
         "microdeconv": microdeconv.__version__,
         "input": str(todo.request.input),
-        "input_sha256": digest(todo.request.input),
         "method": todo.method.name,
         "device": todo.machine.device,
         "options": {k: [v.value, v.source] for k, v in todo.values.items() if v.source not in ("default", BATCH)},

@@ -65,8 +65,15 @@ class Plan:
         return build(kind, self.values)
 
 
-def plan(request: Request) -> Plan:
+def plan(request: Request, *, whole: bool = True) -> Plan:
     """Settle all that can be settled without the pixels; refuse here whatever cannot work.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    whole
+        Whether whole volumes are to be held in memory, beside the tiles.
 
     Raises
     ------
@@ -83,7 +90,7 @@ def plan(request: Request) -> Plan:
     machine = machine_for(build(MachineOptions, values))
     outputs = outputs_of(request, options, header)
     header_out, notes = header_for(request, header, channels, len(times), method)
-    held = _held(header, header_out.dtype.itemsize * len(channels), method)
+    held = held_bytes(header.volume_shape, header, header_out, method) if whole else 0
     if method.check:
         kernel = not is_none(values["psf"].value)
         notes += method.check(parameters, kernel, header.size("Z"), header.voxel_um)
@@ -133,7 +140,7 @@ def with_values(todo: Plan, values: Mapping[str, Sourced]) -> Plan:
     if method.check:
         kernel = not is_none(values["psf"].value)
         notes += tuple(method.check(parameters, kernel, header.size("Z"), header.voxel_um))
-    held = _held(header, 4, method)
+    held = _held(header.volume_shape, header, 4, method)
     psf = DELTA if method.keeps_counts else channel.psf
     cut = plan_cut(header.volume_shape, psf, method, todo.machine, values["tile"].value, held)
     return replace(
@@ -142,10 +149,15 @@ def with_values(todo: Plan, values: Mapping[str, Sourced]) -> Plan:
     )  # fmt: skip
 
 
-def _held(header: Header, written: int, method: Method) -> int:
+def held_bytes(shape: tuple[int, ...], header: Header, header_out: Header, method: Method) -> int:
+    """Bytes beside the tiles where volumes (z, y, x) of a stack are held, and their results."""
+    return _held(shape, header, header_out.dtype.itemsize * header_out.size("C"), method)
+
+
+def _held(shape: tuple[int, ...], header: Header, written: int, method: Method) -> int:
     """Bytes beside the tiles: the volume, its result, what of it is written (bytes a voxel), what a companion takes."""
     each = header.dtype.itemsize + (8 if method.keeps_counts else 4) + written + (HELD if method.companion else 0)
-    return math.prod(header.volume_shape) * each
+    return math.prod(shape) * each
 
 
 def picked(header: Header, selection: Selection) -> tuple[list[int], list[int]]:

@@ -106,10 +106,18 @@ class Stack:
     read
         `read(t, c)` gives the volume (z, y, x) of time point t and channel c, in the file's dtype and native byte
         order; nobody writes to it.
+    window
+        `window(t, c, y, x)` gives what two slices take of that volume and reads little else; None where only whole
+        volumes are read.
     """
 
     header: Header
     read: Callable[[int, int], NDArray[Any]]
+    window: Callable[[int, int, slice, slice], NDArray[Any]] | None = None
+
+    def part(self, t: int, c: int, y: slice, x: slice) -> NDArray[Any]:
+        """Give all planes of a part of a volume, (z, y, x)."""
+        return self.window(t, c, y, x) if self.window else self.read(t, c)[:, y, x]
 
     def volumes(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
         """Give (t, c, volume) for each time point and channel."""

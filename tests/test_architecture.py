@@ -18,6 +18,8 @@ HELPS = [
     [],
     ["run"],
     ["batch"],
+    ["finish"],
+    ["check"],
     ["estimate"],
     ["slurm-script"],
     ["psf"],

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microdeconv.errors import MemoryShortError
-from microdeconv.tiles import join, largest_edge, tiles_of
+from microdeconv.tiles import Tiling, join, largest_edge, tiles_of
 
 sizes = st.integers(1, 90)
 
@@ -36,6 +36,21 @@ def test_joined_tiles_are_the_whole_bit_for_bit(y, x, edge, halo, dtype):
     for tile in tiles_of(volume.shape, edge, (halo, halo)):
         join(whole, tile, tile.cut(volume))
     np.testing.assert_array_equal(whole, volume)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes, sizes, st.integers(8, 60), st.integers(4, 20))
+def test_exact_cores_begin_at_multiples_and_join_bit_for_bit(y, x, edge, halo):
+    volume = np.random.default_rng(0).normal(size=(2, y, x)).astype(np.float32)
+    whole = np.zeros_like(volume)
+    tiles = tiles_of(volume.shape, edge, (halo, halo), exact=True)
+    for tile in tiles:
+        assert all(core.start % edge == 0 and (core.stop % edge == 0 or core.stop in (y, x)) for core in tile.core)
+        join(whole, tile, tile.cut(volume))
+    np.testing.assert_array_equal(whole, volume)
+    tiling = Tiling.of(volume.shape, edge, (halo, halo), exact=True)
+    assert [tiling[n] for n in range(len(tiling))] == tiles
+    assert all(n in tiling.around(n) and tiling.around(n) == sorted(tiling.around(n)) for n in range(len(tiling)))
 
 
 def test_seams_are_ramps():

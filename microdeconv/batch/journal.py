@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import socket
-import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from microdeconv.errors import CannotCreateError, DataError, WriteError
+from microdeconv.batch.lines import Lines
+from microdeconv.errors import CannotCreateError
 from microdeconv.io.atomic import atomic_output
 
 FOLDER = ".microdeconv"
@@ -63,7 +61,7 @@ def long_digest(short: str) -> str:
     return base64.urlsafe_b64decode(short + "=" * (-len(short) % 4)).hex()
 
 
-class Journal:
+class Journal(Lines[Done]):
     """The journal of one output folder.
 
     Parameters
@@ -73,11 +71,8 @@ class Journal:
     """
 
     def __init__(self, output: Path) -> None:
-        self.folder = output / FOLDER
+        super().__init__(output / FOLDER, Done)
         self.generation = 1
-        self.broken = 0
-        self._handle: int | None = None
-        self._read: dict[Path, int] = {}  # bytes of each file that were read
 
     def load(self, keys: Collection[str] | None = None) -> tuple[dict[str, Done], set[str]]:
         """Read the lines of every process.
@@ -103,60 +98,6 @@ class Journal:
                     done[line.key] = line
         return done, ours
 
-    def news(self) -> Iterator[Done]:
-        """Read the lines that were appended since they were last read."""
-        for path in sorted(self.folder.glob("done-*.jsonl")):
-            try:
-                if path.stat().st_size <= self._read.get(path, 0):
-                    continue
-                file = path.open("rb")
-            except OSError as reason:
-                raise DataError(f"{path}: cannot be read ({reason.strerror})", "check its permissions") from None
-            with file:
-                file.seek(self._read.get(path, 0))
-                lines = file.readlines()
-            if lines and not lines[-1].endswith(b"\n"):  # being written, or cut by a kill or a full disk
-                self.broken += 1
-                lines.pop()
-            self._read[path] = self._read.get(path, 0) + sum(map(len, lines))
-            for raw in lines:
-                try:
-                    line = Done._make(json.loads(raw))
-                except (ValueError, TypeError):
-                    self.broken += 1
-                else:
-                    yield line
-
-    def append(self, line: Done) -> None:
-        """Write a line, to the disk.
-
-        Raises
-        ------
-        WriteError
-            When the disk does not take it.
-        """
-        try:
-            if self._handle is None:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                name = f"done-{time.time_ns():020d}-{socket.gethostname()[:40]}-{os.getpid()}.jsonl"
-                self._handle = os.open(self.folder / name, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
-            text = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-            if os.write(self._handle, text) != len(text):
-                os.write(self._handle, b"\n")  # what was cut is a line of its own
-                raise OSError("the line was cut")
-            os.fsync(self._handle)
-        except OSError as reason:
-            raise WriteError(
-                f"{self.folder}: the journal cannot be written ({reason.strerror or reason})",
-                "make room and run again",
-            ) from None
-
-    def close(self) -> None:
-        """Close the file of this process."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
     def settle(self, settings: Mapping[str, str], *, restart: bool) -> None:
         """Keep what the whole batch is done with, at its first start; refuse to go on with something else.
 
@@ -179,7 +120,7 @@ class Journal:
             before = told.get("settings", {})
             if before != settings:
                 raise CannotCreateError(
-                    f"{self.folder.parent}: begun with other settings ({_difference(before, settings)})",
+                    f"{self.folder.parent}: begun with other settings ({difference(before, settings)})",
                     "give the same ones, another -o, or --restart, which does all of it again",
                 )
             return
@@ -206,6 +147,7 @@ class Journal:
         return None
 
 
-def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say in which settings two starts differ, five of them at most."""
     keys = [k for k in dict.fromkeys((*before, *now)) if before.get(k) != now.get(k)]
     return ", ".join(f"{k} {before.get(k, '-')} then, {now.get(k, '-')} now" for k in keys[:5])

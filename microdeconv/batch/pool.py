@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import microdeconv
-from microdeconv.batch.units import Unit
-from microdeconv.batch.worker import Task
+from microdeconv.batch.worker import Work
 from microdeconv.errors import UnavailableError
 
 ROOT = str(Path(microdeconv.__file__).resolve().parents[1])
@@ -99,10 +98,10 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 @dataclass(slots=True)
 class Event:
-    """What a worker told: "step", "done" or "failed" with details, or "died" with how."""
+    """What a worker told of a unit, whatever that is: "step", "done" or "failed" with details, or "died" with how."""
 
     worker: Worker
-    unit: Unit
+    unit: Any
     kind: str
     told: dict[str, Any]
 
@@ -114,15 +113,15 @@ class Worker:
     share: Share
     process: subprocess.Popen[bytes] | None = None
     pipe: Connection[Any, Any] | None = None
-    unit: Unit | None = None
+    unit: Any = None
     output: Path | None = None
     spoken: dict[str, Any] = field(default_factory=dict)
 
-    def give(self, unit: Unit, task: Task) -> None:
+    def give(self, unit: Any, task: Work) -> None:
         """Give it a unit; start it first, where it does not live."""
         if self.process is None or self.process.poll() is not None:
             self._start()
-        self.unit, self.output = unit, task.request.output
+        self.unit, self.output = unit, task.output
         with suppress(OSError):  # dead again: `Pool.wait` sees it
             if self.pipe is not None:
                 self.pipe.send(task)
@@ -203,7 +202,7 @@ class Pool:
                 worker.unit = None
             yield Event(worker, unit, kind, told)
 
-    def stop(self) -> list[Unit]:
+    def stop(self) -> list[Any]:
         """End all workers; give the units that they had in hand."""
         had = [one.unit for one in self.workers if one.unit is not None]
         for one in self.workers:

@@ -194,20 +194,41 @@ def _value(asked: Asked, key: str) -> Any:
 
 
 def _usage(asked: Asked) -> None:
-    if asked.workers != AUTO and not (asked.workers.isdigit() and 1 <= int(asked.workers) <= 1024):
-        raise UsageError(f"--workers {asked.workers}: not auto or a whole number from 1 to 1024", "leave it out")
+    check_workers(asked.workers)
     if _value(asked, "freeze_from") is None and asked.freeze_from == "":
         raise UsageError("--freeze-from: no stack", "name one of the batch's, or say first")
 
 
+def check_workers(workers: str) -> None:
+    """Refuse a number of workers that is none.
+
+    Raises
+    ------
+    UsageError
+        For anything but "auto" and 1 to 1024.
+    """
+    if workers != AUTO and not (workers.isdigit() and 1 <= int(workers) <= 1024):
+        raise UsageError(f"--workers {workers}: not auto or a whole number from 1 to 1024", "leave it out")
+
+
+def shard_of(asked: str | None) -> Shard:
+    """Give the part that was asked for, or that Slurm's array gives this task.
+
+    Raises
+    ------
+    UsageError
+        For what is no part.
+    """
+    if asked is None:
+        return array_shard()
+    try:
+        return read_shard(asked)
+    except ValueError as why:
+        raise UsageError(f"--shard {asked}: {why}", "--shard takes I/N, 1/4 to 4/4") from None
+
+
 def _shard(asked: Asked) -> Shard:
-    if asked.shard is None:
-        shard = array_shard()
-    else:
-        try:
-            shard = read_shard(asked.shard)
-        except ValueError as why:
-            raise UsageError(f"--shard {asked.shard}: {why}", "--shard takes I/N, 1/4 to 4/4") from None
+    shard = shard_of(asked.shard)
     if asked.restart and shard.parts > 1:
         raise UsageError(
             "--restart with parts of a batch: a part that is requeued would do all of it again",

@@ -8,23 +8,37 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from microdeconv.errors import MicrodeconvError, RefusedError
 from microdeconv.request import Request
 
+Listen = Callable[[str, int, int], None]
 OUR_BUG = 70
 ENDED = 128 + signal.SIGTERM
 EVERY = 1.0  # seconds between words about a unit's progress
 
 
+class Work(Protocol):
+    """What a worker can be given."""
+
+    @property
+    def output(self) -> Path | None:
+        """Beside it lies what is half written, if anything is."""
+
+    def do(self, listen: Listen) -> dict[str, Any]:
+        """Do it, and tell of its steps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker is given.
+    """A stack that a worker is given.
 
     Attributes
     ----------
@@ -36,6 +50,15 @@ class Task:
 
     request: Request
     sha256: str = ""
+
+    @property
+    def output(self) -> Path | None:
+        """Beside it lies what is half written."""
+        return self.request.output
+
+    def do(self, listen: Listen) -> dict[str, Any]:
+        """Do it; give what the journal and the report need."""
+        return _done(self, listen)
 
 
 def main(handle: int, parent: int) -> None:
@@ -60,7 +83,7 @@ def main(handle: int, parent: int) -> None:
     pipe: Connection[Any, Any] = Connection(handle)
     while True:
         try:
-            task: Task = pipe.recv()
+            task: Work = pipe.recv()
             pipe.send(answer(task, pipe))
         except (EOFError, OSError):
             os._exit(0)  # nothing is open; the libraries' own clean-up takes long
@@ -72,10 +95,23 @@ def _end(number: int, frame: FrameType | None) -> None:
     sys.exit(ENDED)  # partial outputs are removed on the way
 
 
-def answer(task: Task, pipe: Connection[Any, Any]) -> tuple[str, dict[str, Any]]:
-    """Do a task: ("done", what the journal and the report need) or ("failed", code, message and remedy)."""
+def answer(task: Work, pipe: Connection[Any, Any]) -> tuple[str, dict[str, Any]]:
+    """Do a task and tell of its steps now and then; see `attempt`."""
+    last = time.perf_counter()
+
+    def listen(work: str, step: int, steps: int) -> None:
+        nonlocal last
+        if time.perf_counter() - last > EVERY:
+            last = time.perf_counter()
+            pipe.send(("step", {"work": work, "step": step, "steps": steps}))
+
+    return attempt(task, listen)
+
+
+def attempt(task: Work, listen: Listen) -> tuple[str, dict[str, Any]]:
+    """Do a task: ("done", what it gives) or ("failed", code, message and remedy)."""
     try:
-        return "done", _done(task, pipe)
+        return "done", task.do(listen)
     except MicrodeconvError as error:
         return "failed", {"exit": error.exit_code, "message": error.message, "remedy": error.remedy}
     except Exception as error:  # noqa: BLE001 (one stack must not stop the others)
@@ -87,21 +123,13 @@ def answer(task: Task, pipe: Connection[Any, Any]) -> tuple[str, dict[str, Any]]
         return "failed", {"exit": OUR_BUG, "message": message, "remedy": "run it alone with -v and report it"}
 
 
-def _done(task: Task, pipe: Connection[Any, Any]) -> dict[str, Any]:
+def _done(task: Task, listen: Listen) -> dict[str, Any]:
     from microdeconv.machine import peak_memory, prepare
     from microdeconv.pipeline import execute, save_settings
     from microdeconv.planning import plan
 
     started = time.perf_counter()
     request = task.request
-    last = started
-
-    def listen(work: str, step: int, steps: int) -> None:
-        nonlocal last
-        if time.perf_counter() - last > EVERY:
-            last = time.perf_counter()
-            pipe.send(("step", {"work": work, "step": step, "steps": steps}))
-
     if task.sha256:
         _compare(request, task.sha256)
     before = request.input.stat() if request.input.exists() else None  # `plan` tells what is missing

@@ -12,7 +12,20 @@ from typing import Annotated, Any
 import typer
 
 from microdeconv import __version__
-from microdeconv.cli import batch, compare, estimate, evaluate, explain, look, models, psf, run, slurm_script, train
+from microdeconv.cli import (
+    batch,
+    compare,
+    estimate,
+    evaluate,
+    explain,
+    finish,
+    look,
+    models,
+    psf,
+    run,
+    slurm_script,
+    train,
+)
 from microdeconv.cli.flags import join_numbers, need_command
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError
@@ -50,6 +63,7 @@ def build_app() -> typer.Typer:
     run.add_to(app)
     compare.add_to(app)
     batch.add_to(app)
+    finish.add_to(app)
     estimate.add_to(app)
     slurm_script.add_to(app)
     psf.add_to(app)

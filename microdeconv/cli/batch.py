@@ -6,14 +6,14 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import EVERY, Terminal
 from microdeconv.cli.words import GENERAL, OUTPUT, Config, LogFormat
-from microdeconv.errors import MicrodeconvError
+from microdeconv.errors import MicrodeconvError, UsageError
 from microdeconv.request import all_options
 
 if TYPE_CHECKING:
@@ -29,8 +29,26 @@ Items = Annotated[
 ]  # fmt: skip
 Folder = Annotated[
     Path,
-    typer.Option("-o", "--output", metavar="DIR", help="Folder of the results.", rich_help_panel=OUTPUT,
+    typer.Option("-o", "--output", metavar="DIR", help="Folder of the results; with --tiles the result, an OME-Zarr.",
+                 rich_help_panel=OUTPUT,
                  show_default=False),
+]  # fmt: skip
+
+
+TILES = "One huge stack"
+Tiles = Annotated[
+    bool, typer.Option("--tiles", rich_help_panel=TILES,
+                       help="One huge STACK, tile by tile, to an OME-Zarr that `finish` makes whole.")
+]  # fmt: skip
+EngineName = Annotated[
+    Literal["local", "slurm", "dask"],
+    typer.Option("--engine", rich_help_panel=TILES,
+                 help="Who does tiles: processes here, an array of Slurm jobs (--workers of them), or Dask."),
+]  # fmt: skip
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="slurm|ADDRESS", rich_help_panel=TILES, show_default=False,
+                 help="Of Dask: workers that are Slurm jobs, or one that stands; processes here if not given."),
 ]  # fmt: skip
 
 
@@ -66,6 +84,9 @@ def batch(
         float, typer.Option("--grace", metavar="SECONDS", min=0, rich_help_panel=BATCH,
                             help="After USR1: what stacks in hand have to end, where Slurm does not tell its own end.")
     ] = 90.0,
+    tiles: Tiles = False,
+    engine: EngineName = "local",
+    scheduler: Scheduler = None,
     config: Config = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, write nothing.", rich_help_panel=GENERAL)
@@ -86,6 +107,15 @@ def batch(
     """
     from microdeconv.batch.prepare import Asked, RefusedBatchError, prepared
 
+    if tiles:
+        from microdeconv.cli.tiles import How, call, refuse_for_tiles
+
+        refuse_for_tiles(items, output, freeze_from=freeze_from, verify=verify, verbose=verbose)
+        how = How(engine, scheduler, fail_fast, grace, dry_run)
+        with Terminal(log_format, quiet=quiet) as terminal:
+            return call(Path(items[0]), output, given, config, workers, shard, how, terminal, restart=restart)
+    if engine != "local" or scheduler is not None:
+        raise UsageError("--engine and --scheduler are for one huge stack", "add --tiles, or leave them out")
     everywhere = given.pop("device", None) if given.get("device") == "all" else None
     asked = Asked(
         tuple(items), output, layers(all_options(), given, config), tuple([config] if config else []), workers, shard,

@@ -15,7 +15,7 @@ import typer
 
 from microdeconv.errors import UsageError
 from microdeconv.options import Option, Sourced, convert
-from microdeconv.request import LINE
+from microdeconv.request import LINE, all_options
 
 PREFIX = "MICRODECONV_"
 NUMBERS = {"--voxel": 3, "--region": 6}  # flags that take so many, at most
@@ -165,6 +165,20 @@ def _from_environment(options: Mapping[str, Option], environment: Mapping[str, s
             except UsageError as reason:
                 raise UsageError(f"{name}: {reason.message}", reason.remedy) from None
     return found
+
+
+def typed(given: dict[str, Any]) -> list[str]:
+    """Options as words again."""
+    by_key = {o.key: o for o in all_options()}
+    words: list[str] = []
+    for key, raw in given.items():
+        flag = by_key[key].flag
+        if isinstance(raw, bool):
+            words.append(f"--{flag}" if raw else f"--no-{flag}")
+        else:
+            for one in raw if isinstance(raw, list) else [raw]:
+                words += [f"--{flag}", str(one)]
+    return words
 
 
 def told(value: Sourced) -> str:

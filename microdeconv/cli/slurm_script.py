@@ -10,7 +10,7 @@ import typer
 
 from microdeconv.cli.batch import Folder, Items
 from microdeconv.cli.estimate import Cpus, expectations
-from microdeconv.cli.flags import layers, with_options
+from microdeconv.cli.flags import layers, typed, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.cli.words import Config
 from microdeconv.errors import UsageError
@@ -88,27 +88,13 @@ def slurm_script(
         job = Job(min(array, len(todo.units)), asked_time, mem, cpus, gpu, partition, who)
         words = [*items, "-o", str(output), *(["--config", str(config)] if config else [])]
         words += ["--freeze-from", freeze_from] if freeze_from else []
-        text = script([*words, *_typed(given)], output.resolve(), Path.cwd(), job)
+        text = script([*words, *typed(given)], output.resolve(), Path.cwd(), job)
         sys.stdout.write(text)
         if gpu and time_limit is None:
             terminal.say("the time is that of this machine's processor, a GPU takes less: see --time-limit", "warning")
         if submit:
             terminal.say(f"submitted as job {submitted(text, output.resolve())}")
     return 0
-
-
-def _typed(given: dict[str, Any]) -> list[str]:
-    """Options as words again."""
-    by_key = {o.key: o for o in all_options()}
-    words: list[str] = []
-    for key, raw in given.items():
-        flag = by_key[key].flag
-        if isinstance(raw, bool):
-            words.append(f"--{flag}" if raw else f"--no-{flag}")
-        else:
-            for one in raw if isinstance(raw, list) else [raw]:
-                words += [f"--{flag}", str(one)]
-    return words
 
 
 def add_to(app: typer.Typer) -> None:

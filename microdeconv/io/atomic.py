@@ -98,15 +98,14 @@ def atomic_output(path: Path, *, overwrite: bool, parents: bool = False, tree: b
         if tree:
             partial.mkdir()
         yield partial
-        for one in sorted(partial.rglob("*"), reverse=True) if tree else ():
-            _sync(one)
-        _sync(partial)
         if tree:
-            _put_tree(partial, path, overwrite)
+            sync_tree(partial)
+            put_tree(partial, path, overwrite=overwrite)
             _sweep(path, "replaced")
         else:
+            sync(partial)
             _put(partial, path, overwrite)
-        _sync(path.parent)
+        sync(path.parent)
     except MicrodeconvError:
         raise
     except OSError as reason:
@@ -130,7 +129,15 @@ def _hidden_name(path: Path, state: str) -> Path:
     return path.with_name(f".{name}{ending}")
 
 
-def _sync(path: Path) -> None:
+def sync_tree(folder: Path) -> None:
+    """Have all files of a folder, and their names, on the disk."""
+    for one in sorted(folder.rglob("*"), reverse=True):
+        sync(one)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -154,7 +161,14 @@ def _put(partial: Path, path: Path, overwrite: bool) -> None:
         partial.unlink()
 
 
-def _put_tree(partial: Path, path: Path, overwrite: bool) -> None:
+def put_tree(partial: Path, path: Path, *, overwrite: bool) -> None:
+    """Rename a folder to its final name; one that is replaced is renamed first.
+
+    Raises
+    ------
+    CannotCreateError
+        When the output exists.
+    """
     replaced = _hidden_name(path, "replaced")
     if overwrite and os.path.lexists(path):
         path.rename(replaced)

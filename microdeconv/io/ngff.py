@@ -12,13 +12,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microdeconv.errors import UsageError
 from microdeconv.io.metadata import UM, USUAL_COLOURS, Facts, sensible_voxel
 from microdeconv.optics import Optics
 from microdeconv.options import convert, for_channel, options_of
 from microdeconv.stack import Channel, Header
+
+if TYPE_CHECKING:
+    import numpy as np
 
 VERSIONS = ("0.4", "0.5")
 NEWEST = "0.5"
@@ -184,21 +187,26 @@ def _written_steps(header: Header) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def _described(channel: Channel, number: int, header: Header, limits: tuple[float, float]) -> dict[str, Any]:
-    import numpy as np
-
-    low, high = limits if all(map(math.isfinite, limits)) else (0.0, 1.0)
-    high = high if high > low else low + 1
-    ends = (low, high)
-    if header.dtype.kind != "f":
-        ends = (float(np.iinfo(header.dtype).min), float(np.iinfo(header.dtype).max))
     usual = (255, 255, 255) if len(header.channels) == 1 else USUAL_COLOURS[number % len(USUAL_COLOURS)]
     red, green, blue = channel.colour or usual
     return {
         **({"label": channel.name} if channel.name else {}),
         "active": True,
         "color": f"{red:02X}{green:02X}{blue:02X}",
-        "window": {"min": ends[0], "max": ends[1], "start": low, "end": high},
+        "window": window_for(header.dtype, limits),
     }
+
+
+def window_for(dtype: np.dtype[Any], limits: tuple[float, float]) -> dict[str, float]:
+    """Give what a viewer shows of a channel: its smallest and largest values, and what the type could hold."""
+    import numpy as np
+
+    low, high = limits if all(map(math.isfinite, limits)) else (0.0, 1.0)
+    high = high if high > low else low + 1
+    ends = (low, high)
+    if dtype.kind != "f":
+        ends = (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
+    return {"min": ends[0], "max": ends[1], "start": low, "end": high}
 
 
 def _told(optics: Optics) -> dict[str, Any]:

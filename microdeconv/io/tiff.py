@@ -25,6 +25,7 @@ from microdeconv.stack import AXES, Channel, Container, Header, Stack
 
 ACCEPTED = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 BOMB = 5000  # pixels' bytes for each byte of the file, beyond which it is not read
+WHOLE = slice(None)
 MISSING_PARTS = ("failed to read", "missing data are zeroed")
 
 
@@ -89,7 +90,8 @@ def open_stack(path: Path, selection: Selection | None = None) -> Stack:
         facts.extras,
         (*facts.notes, *(["the file does not name its axes: the first is taken for Z"] if guessed else [])),
     )
-    return Stack(header, partial(_read_volume, path, number, axes, shape))
+    read = partial(_read_volume, path, number, axes, shape)
+    return Stack(header, read, read)
 
 
 def _check_file(path: Path) -> None:
@@ -306,35 +308,47 @@ def _pixel_size(tag: Any) -> float | None:
     return float(tag.value[1]) / float(tag.value[0])
 
 
-def _read_volume(path: Path, number: int, axes: str, shape: tuple[int, ...], t: int, c: int) -> NDArray[Any]:
+def _read_volume(
+    path: Path, number: int, axes: str, shape: tuple[int, ...], t: int, c: int, y: slice = WHOLE, x: slice = WHOLE
+) -> NDArray[Any]:
     with _reading(path), _opened(path, companions=True) as tif:
         series = _series(tif, number, path)
-        sizes = dict(zip(axes, shape, strict=True))
-        index = tuple({"T": t, "C": c}.get(a, slice(None)) for a in axes)
+        index = tuple({"T": t, "C": c}.get(a, WHOLE) for a in axes)
         pages = math.prod(shape[:-2])
         if not axes.endswith("YX") or len(series.pages) != pages or series.keyframe.shape != series.shape[-2:]:
             volume = series.asarray().reshape(shape)[index]
             left = [a for a in axes if a not in "TC"]
-            volume = volume.transpose([left.index(a) for a in "ZYX" if a in left])
+            volume = volume.transpose([left.index(a) for a in "ZYX" if a in left])[..., y, x]
         else:
             numbers = np.arange(pages).reshape([n for a, n in zip(axes, shape, strict=True) if a not in "YX"] or [1])
             leading = tuple(i for i, a in zip(index, axes, strict=True) if a not in "YX")
-            volume = _read_pages(series, np.atleast_1d(numbers[leading]), path)
-        return np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("=")).reshape(
-            sizes.get("Z", 1), sizes["Y"], sizes["X"]
-        )
+            volume = _read_pages(series, np.atleast_1d(numbers[leading]), path, y, x)
+        volume = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("="))
+        return volume.reshape(-1, *volume.shape[-2:])
 
 
-def _read_pages(series: Any, numbers: NDArray[np.intp], path: Path) -> NDArray[Any]:
-    volume = np.empty((numbers.size, *series.keyframe.shape), series.dtype.newbyteorder("="))
+def _read_pages(series: Any, numbers: NDArray[np.intp], path: Path, y: slice, x: slice) -> NDArray[Any]:
+    rows, columns = (range(n)[part] for n, part in zip(series.keyframe.shape, (y, x), strict=True))
+    volume = np.empty((numbers.size, len(rows), len(columns)), series.dtype.newbyteorder("="))
     for place, number in enumerate(numbers.flat):
         page = series.pages[int(number)]
         if page is None:
             raise DataError(f"{path}: plane {number} is missing", "write the file anew")
         try:
-            volume[place] = page.asarray(maxworkers=1)
+            volume[place] = _rows(page, rows)[:, x]
         except Exception as reason:  # noqa: BLE001 - say which page it was, whatever the library raised
             if "imagecodecs" in str(reason):
                 raise _missing_codec(path) from None
             raise DataError(f"{path}: page {number} is damaged ({reason})", "copy it anew") from None
     return volume
+
+
+def _rows(page: Any, rows: range) -> NDArray[Any]:
+    """Some rows of a page; of one that is not compressed nothing else is read."""
+    height, width = page.shape
+    if len(rows) == height or not page.is_final:
+        pixels: NDArray[Any] = page.asarray(maxworkers=1)
+        return pixels[rows.start : rows.stop]
+    file, dtype = page.parent.filehandle, np.dtype(page.parent.byteorder + page.dtype.char)
+    file.seek(page.dataoffsets[0] + rows.start * width * dtype.itemsize)
+    return np.asarray(file.read_array(dtype, len(rows) * width)).reshape(len(rows), width)

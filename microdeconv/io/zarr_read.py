@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from microdeconv.io.zarr_chunks import Grid, read_grid, read_json
 from microdeconv.stack import AXES, Header, Stack
 
 NEW = "copy the folder anew"
+WHOLE = slice(None)
 
 
 def zarr_library() -> Any:
@@ -83,7 +84,22 @@ def open_zarr(path: Path, selection: Selection) -> Stack:
         {**facts.extras, "ngff": version},
         (*notes, *facts.notes),
     )
-    return Stack(header, partial(_read_volume, path, grid, axes, selection.missing_chunks == "fill"))
+    read = partial(_read_volume, path, grid, axes, selection.missing_chunks == "fill")
+    return Stack(header, read, read)
+
+
+def levels_of(path: Path) -> list[Path]:
+    """Give the folders of all levels of the first image of an OME-Zarr, the largest first.
+
+    Raises
+    ------
+    DataError, RefusedError
+        When its metadata are missing or damaged, or a level lies elsewhere.
+    """
+    folder, attributes, number, _ = _image(path, None)
+    with _understood(folder):
+        _, multiscale, _ = _multiscale(folder, attributes, number)
+        return [_level(folder, one["path"]) for one in multiscale["datasets"]]
 
 
 @contextmanager
@@ -195,11 +211,39 @@ def _open(grid: Grid) -> Any:
         return zarr_library().open_array(store=str(grid.folder), mode="r")
 
 
-def _read_volume(path: Path, grid: Grid, axes: str, fill: bool, t: int, c: int) -> NDArray[Any]:
+def _read_volume(
+    path: Path, grid: Grid, axes: str, fill: bool, t: int, c: int, y: slice = WHOLE, x: slice = WHOLE
+) -> NDArray[Any]:
+    wanted = {"T": slice(t, t + 1), "C": slice(c, c + 1), "Y": y, "X": x}
+    ranges = [range(n)[wanted.get(a, WHOLE)] for a, n in zip(axes, grid.shape, strict=True)]
+    volume = read_region(path, grid, ranges, fill=fill)
+    left = [a for a in axes if a not in "TC"]
+    index = tuple(0 if a in "TC" else slice(None) for a in axes)
+    volume = volume[index].transpose([left.index(a) for a in "ZYX" if a in left])
+    return np.ascontiguousarray(volume).reshape(-1, *volume.shape[-2:])
+
+
+def read_region(path: Path, grid: Grid, ranges: Sequence[range], *, fill: bool = False) -> NDArray[Any]:
+    """Read a region of an array, each file that holds something of it once.
+
+    Parameters
+    ----------
+    path
+        Of the image, for messages.
+    grid
+        Of the array.
+    ranges
+        Along its axes.
+    fill
+        Whether the fill value may stand for a chunk that is not there.
+
+    Raises
+    ------
+    DataError, UnavailableError
+        Where a chunk is missing or damaged, or its codec is missing.
+    """
     array = _open(grid)
-    one = {"T": range(t, t + 1), "C": range(c, c + 1)}
-    ranges = [one.get(a, range(n)) for a, n in zip(axes, grid.shape, strict=True)]
-    volume: NDArray[Any] = np.empty([len(r) for r in ranges], array.dtype.newbyteorder("="))
+    found: NDArray[Any] = np.empty([len(r) for r in ranges], array.dtype.newbyteorder("="))
     for place, region in grid.blocks(ranges):
         absent = grid.absent(place, region)
         if absent and not fill:
@@ -209,9 +253,5 @@ def _read_volume(path: Path, grid: Grid, axes: str, fill: bool, t: int, c: int) 
             )
         target = tuple(slice(s.start - r.start, s.stop - r.start) for s, r in zip(region, ranges, strict=True))
         with _reading(f"{path}: chunk {grid.file(place).relative_to(grid.folder.parent)}"):
-            volume[target] = array[region]
-    left = [a for a in axes if a not in "TC"]
-    index = tuple(0 if a in "TC" else slice(None) for a in axes)
-    volume = volume[index].transpose([left.index(a) for a in "ZYX" if a in left])
-    sizes = dict(zip(axes, grid.shape, strict=True))
-    return np.ascontiguousarray(volume).reshape(sizes.get("Z", 1), sizes["Y"], sizes["X"])
+            found[target] = array[region]
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +50,7 @@ def plan_levels(header: Header) -> list[Level]:
     return levels
 
 
-def plan_chunks(shape: Sizes, volumes: int, version: str) -> tuple[Sizes, Sizes | None]:
+def plan_chunks(shape: Sizes, volumes: int, version: str, edge: int | None = None) -> tuple[Sizes, Sizes | None]:
     """Settle a level's chunks (z, y, x), and its shards where it would have too many files.
 
     Parameters
@@ -61,13 +61,43 @@ def plan_chunks(shape: Sizes, volumes: int, version: str) -> tuple[Sizes, Sizes 
         How many there are.
     version
         Of NGFF; 0.4 knows no shards.
+    edge
+        Of tiles in y and x that are to be made of whole chunks and shards, a multiple of 2; None: nobody asks.
     """
     usual = CHUNK if shape[0] > 1 else PLANE_CHUNK
+    per_shard = SHARD
+    if edge is not None:
+        most = usual[1]
+        side = next(n for n in range(min(most, edge), 0, -1) if edge % n == 0 and n % 2 == 0)
+        several = next(n for n in range(SHARD[1], 0, -1) if edge // side % n == 0)
+        usual, per_shard = (usual[0], side, side), (SHARD[0], several, several)
     chunk = _triple(min(a, b) for a, b in zip(usual, shape, strict=True))
     counts = [-(-n // c) for n, c in zip(shape, chunk, strict=True)]
     if version == "0.4" or volumes * math.prod(counts) <= MANY or math.prod(counts) == 1:
         return chunk, None
-    return chunk, _triple(c * min(n, s) for c, n, s in zip(chunk, counts, SHARD, strict=True))
+    return chunk, _triple(c * min(n, s) for c, n, s in zip(chunk, counts, per_shard, strict=True))
+
+
+def create_levels(folder: Path, header: Header, levels: Sequence[Level], edge: int | None = None) -> list[Any]:
+    """Make the arrays of all levels, with no chunk yet.
+
+    Parameters
+    ----------
+    folder
+        Of the image.
+    header
+        As for `write_zarr`.
+    levels
+        From `plan_levels`.
+    edge
+        Of tiles that the first level's chunks and shards are to fit, see `plan_chunks`.
+    """
+    version = str(header.extras.get("ngff", NEWEST))
+    edges = [edge, *[None] * (len(levels) - 1)]
+    return [
+        _create(folder / str(n), header, level.shape, version, side)
+        for n, (level, side) in enumerate(zip(levels, edges, strict=True))
+    ]
 
 
 def write_zarr(path: Path, header: Header, volumes: Volumes, record: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -99,16 +129,16 @@ def write_zarr(path: Path, header: Header, volumes: Volumes, record: Mapping[str
     limits = [(math.inf, -math.inf)] * header.size("C")
     with atomic_output(path, overwrite=overwrite, tree=True) as partial, ThreadPoolExecutor(1) as thread:
         # in a thread of our own: a signal ends the run only when the write under way is over, so none outlives it
-        arrays = [_create(partial / str(n), header, level.shape, version) for n, level in enumerate(levels)]
+        arrays = create_levels(partial, header, levels)
         for t, c, volume in volumes:
             lowest, highest = (float(f.reduce(volume, axis=None)) for f in (np.fmin, np.fmax))
             limits[c] = (min(limits[c][0], lowest), max(limits[c][1], highest))
             for number, (array, level) in enumerate(zip(arrays, levels, strict=True)):
                 if number:
-                    volume = _shrunk(volume, level.shape)
-                thread.submit(_store, array, header.axes, t, c, volume).result()
+                    volume = shrunk(volume, level.shape)
+                thread.submit(store, array, header.axes, t, c, volume).result()
         attributes = describe(header, [level.factor for level in levels], limits, record, version)
-        _write_group(partial, attributes, version)
+        write_group(partial, attributes, version)
 
 
 def _triple(numbers: Any) -> Sizes:
@@ -116,9 +146,9 @@ def _triple(numbers: Any) -> Sizes:
     return z, y, x
 
 
-def _create(folder: Path, header: Header, shape: Sizes, version: str) -> Any:
+def _create(folder: Path, header: Header, shape: Sizes, version: str, edge: int | None) -> Any:
     """Make the array of a level, with no chunk yet; a hole that somebody tore later shows as NaN where it can."""
-    chunk, shard = plan_chunks(shape, header.size("T") * header.size("C"), version)
+    chunk, shard = plan_chunks(shape, header.size("T") * header.size("C"), version, edge)
     sizes, chunks, shards = (
         tuple(dict(zip("ZYX", s, strict=True)).get(a, n) for a in header.axes)
         for s, n in ((shape, 0), (chunk, 1), (shard or chunk, 1))
@@ -150,17 +180,22 @@ def _compressor(old: bool) -> Any:
     return ZstdCodec(level=ZSTD, checksum=True)
 
 
-def _store(array: Any, axes: str, t: int, c: int, volume: NDArray[Any]) -> None:
-    """Write one volume, a row of shards or chunks at a time."""
+def store(array: Any, axes: str, t: int, c: int, volume: NDArray[Any], corner: Sizes = (0, 0, 0)) -> None:
+    """Write one volume, or the part of it that begins at a corner, a row of shards or chunks at a time."""
     step = (array.shards or array.chunks)[axes.index("Z")] if "Z" in axes else 1
+    _, height, width = volume.shape
+    y, x = slice(corner[1], corner[1] + height), slice(corner[2], corner[2] + width)
     for start in range(0, len(volume), step):
-        index = {"T": t, "C": c, "Z": slice(start, start + step)}
         slab = volume[start : start + step]
-        array[tuple(index.get(a, slice(None)) for a in axes)] = slab if "Z" in axes else slab[0]
+        index = {"T": t, "C": c, "Z": slice(corner[0] + start, corner[0] + start + len(slab)), "Y": y, "X": x}
+        array[tuple(index[a] for a in axes)] = slab if "Z" in axes else slab[0]
 
 
-def _shrunk(volume: NDArray[Any], shape: Sizes) -> NDArray[Any]:
-    """Means of blocks of two along each axis that is to be shorter; the last of an odd number stays as it is."""
+def shrunk(volume: NDArray[Any], shape: Sizes) -> NDArray[Any]:
+    """Means of blocks of two along each axis that is to be shorter; the last of an odd number stays as it is.
+
+    Of a part that begins at an even place it gives that part of the whole's.
+    """
     result = np.empty(shape, volume.dtype)
     step = 2 if shape[0] < volume.shape[0] else 1
     for place, target in enumerate(result):  # planes: no copy of the whole in float64
@@ -175,7 +210,8 @@ def _shrunk(volume: NDArray[Any], shape: Sizes) -> NDArray[Any]:
     return result
 
 
-def _write_group(folder: Path, attributes: Mapping[str, Any], version: str) -> None:
+def write_group(folder: Path, attributes: Mapping[str, Any], version: str) -> None:
+    """Write the metadata of an image's group."""
     if version == "0.4":
         files = {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
     else:

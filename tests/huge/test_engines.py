@@ -1,0 +1,199 @@
+"""Engines: processes here that die, an array of Slurm, workers of Dask; all give the same bytes."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from huge_files import Here, asked_for, drive_for, make_stack, scheme_for
+from slurm_fixture import Slurm, wait_for, why_not
+
+from microdeconv.batch.pool import shares
+from microdeconv.errors import UnavailableError
+from microdeconv.huge import dask_engine
+from microdeconv.huge.local import Local
+from microdeconv.io.stacks import digest
+
+pytest.importorskip("zarr", reason="needs the extra zarr")
+
+
+def calm(folder):
+    """The digest of the tiles that one process does."""
+    wanted = scheme_for(folder, output="calm.ome.zarr")
+    assert drive_for(wanted).run() == 0
+    return digest(wanted.image)
+
+
+def local(scheme, workers=1):
+    return Local(scheme.folder, shares(workers, scheme.count, 0, 1, 2 * 10**9, "cpu"))
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_tile_done_again(tmp_path):
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+    engine = local(scheme)
+    killed = []
+
+    def kill_once():
+        while not killed:
+            for worker in engine.pool.busy:
+                if worker.process is not None and worker.unit.number >= 0:
+                    time.sleep(1)
+                    worker.process.kill()
+                    killed.append(worker.unit.number)
+                    return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=kill_once)
+    thread.start()
+    assert drive_for(scheme, engine).run() == 0
+    thread.join()
+    assert killed
+    assert digest(scheme.image) == calm(tmp_path)
+    assert list((scheme.folder / "claims").iterdir()) == []
+
+
+def test_usr1_ends_it_after_the_tile_in_hand(tmp_path):
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+
+    class Signalled(Here):
+        def map(self, jobs):
+            for outcome in super().map(jobs):
+                if outcome is not None and outcome.job.number == 1:
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                yield outcome
+
+    drive = drive_for(scheme, Signalled(scheme))
+    assert drive.run() == 75
+    assert sorted(drive.state.done) == [0, 1]
+
+
+def test_the_missing_extra_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UnavailableError, match=r"microdeconv\[cluster\]") as caught:
+        dask_engine.library()
+    assert caught.value.exit_code == 69
+
+
+needs_dask = pytest.mark.skipif(
+    not all(__import__("importlib.util").util.find_spec(n) for n in ("distributed", "dask_jobqueue", "cryptography")),
+    reason="needs the extra cluster",
+)
+
+
+@needs_dask
+@pytest.mark.filterwarnings("ignore")
+def test_workers_of_dask_give_the_same_bytes_and_a_killed_one_is_replaced(tmp_path):
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+    engine = dask_engine.Dask(scheme, "1", None)
+    assert engine.client.scheduler.address.startswith("tls://127.0.0.1")
+    [pid] = engine.client.run(os.getpid).values()
+    told = []
+    drive = drive_for(scheme, engine)
+
+    def tell(status, unit, details):
+        told.append(status)
+        if len(told) == 2:
+            psutil.Process(pid).kill()
+
+    drive.tell = tell
+    assert drive.run() == 0
+    assert told == ["done"] * 6
+    assert digest(scheme.image) == calm(tmp_path)
+
+
+@needs_dask
+@pytest.mark.filterwarnings("ignore")
+def test_a_tile_that_kills_workers_fails_and_the_rest_goes_on(tmp_path, monkeypatch):
+    import dask
+
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+    monkeypatch.setattr(dask_engine, "do", killed_by_tile_2)
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        drive = drive_for(scheme, dask_engine.Dask(scheme, "1", None))
+        assert drive.run() == 3
+    assert "several workers died" in drive.failed[2]["message"]
+    assert set(drive.state.done) | set(drive.failed) == set(range(6))
+    assert 0 in drive.state.done
+
+
+def killed_by_tile_2(task):
+    from microdeconv.batch.worker import attempt
+
+    if task.job.number == 2:
+        os._exit(9)
+    return attempt(task, lambda *_: None)
+
+
+@needs_dask
+def test_a_scheduler_that_does_not_answer_is_told(tmp_path, monkeypatch):
+    make_stack(tmp_path)
+    monkeypatch.setattr(dask_engine, "ANSWER", 1)
+    with pytest.raises(UnavailableError, match="tcp://127.0.0.1:9"):
+        dask_engine.Dask(scheme_for(tmp_path), "1", "tcp://127.0.0.1:9")
+
+
+@needs_dask
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    import distributed
+
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+    monkeypatch.setattr(dask_engine, "PATIENCE", 2.0)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster:
+        drive = drive_for(scheme, dask_engine.Dask(scheme, "1", cluster.scheduler_address))
+        with pytest.raises(dask_engine.NoWorkerError):
+            drive.run()
+    assert list((scheme.folder / "claims").iterdir()) == []
+
+
+def test_the_script_of_an_array_calls_this_plan(tmp_path, capsys):
+    from microdeconv.huge.slurm_array import submit_array
+
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+    words = ["--tiles", "s.tif", "-o", "out.ome.zarr"]
+    assert submit_array(scheme, asked_for(tmp_path, workers="4"), words, lambda _: None, dry_run=True) == 0
+    text = capsys.readouterr().out
+    assert "--array=1-4" in text
+    assert 'batch --tiles s.tif -o out.ome.zarr --workers 1 --shard "$SLURM_ARRAY_TASK_ID/4"' in text
+
+
+@pytest.mark.slurm
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_an_array_on_a_real_slurm_gives_the_same_bytes(tmp_path, program):
+    make_stack(tmp_path)
+    slurm = Slurm(tmp_path / "slurm")
+    words = ("--psf", "psf.tif", "-n", "2", "--background", "90", "--axes", "ZYX", "--tile", "32")
+    environment = {k: slurm.environment[k] for k in ("PATH", "SLURM_CONF")}
+    try:
+        slurm.start()
+        done = program(
+            "batch",
+            "--tiles",
+            "s.tif",
+            "-o",
+            "out.ome.zarr",
+            *words,
+            "--engine",
+            "slurm",
+            "--workers",
+            "2",
+            **environment,
+            SBATCH_TIMELIMIT="10",
+        )
+        assert done.returncode == 0, done.stderr
+        job = done.stderr.split("submitted as job ")[1].split(":")[0]
+        wait_for(lambda: slurm.state(job) == {"COMPLETED"}, 120, "the array has ended")
+    finally:
+        slurm.stop()
+    assert digest(tmp_path / "out.ome.zarr.tiles" / "image") == calm(tmp_path)
+    done = program("finish", "out.ome.zarr", "--workers", "1")
+    assert done.returncode == 0, done.stderr
