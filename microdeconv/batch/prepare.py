@@ -18,9 +18,11 @@ from microdeconv.batch.report import write_report
 from microdeconv.batch.shards import Shard, array_shard, read_shard
 from microdeconv.batch.units import Common, Layers, Unit, check, reason, standing_outputs, units_of
 from microdeconv.errors import CannotCreateError, MicrodeconvError, NoInputError, UsageError
+from microdeconv.io.names import container_named, holds_zarr, named_zarr
+from microdeconv.io.stacks import identity
 from microdeconv.machine import USABLE, memory_limit, thread_count
 from microdeconv.options import AUTO
-from microdeconv.request import all_options
+from microdeconv.request import TYPED, all_options
 
 SHOWN = 20  # problems, of which each is told in a line
 ITEMS_FAILED, WORK_LEFT = 3, 75
@@ -158,20 +160,20 @@ def prepared(asked: Asked, *, write: bool = True) -> Todo:
     _usage(asked)
     shard = _shard(asked)
     rows, problems = read_rows(asked.items, {o.key: o for o in all_options()})
-    units, clashes = units_of(rows, asked.output)
+    common = Common(asked.output, asked.layers, asked.kept, bool(_value(asked, "overwrite")))
+    units, clashes = units_of(rows, asked.output, common.values["format"].value)
     what = asked.items[0] if len(asked.items) == 1 else f"{len(asked.items)} arguments"
     problems = unknown_columns(problems) + clashes
     if problems:
         raise RefusedBatchError(problems, what)
-    common = Common(asked.output, asked.layers, asked.kept, bool(_value(asked, "overwrite")))
+    _refuse_idle_zarr(common, units)
     if asked.anywhere:
         missing = check(units, common, (), set())
         if missing:
             raise RefusedBatchError(missing, what)
         return Todo(asked, shard, common, Journal(asked.output), units, units)
     frozen_on = _frozen_on(asked, units)
-    if asked.output.exists() and not asked.output.is_dir():
-        raise CannotCreateError(f"{asked.output}: is not a folder", "give a folder with -o")
+    _check_folder(asked.output)
     mine = [unit for place, unit in enumerate(units) if shard.takes(place)]
     journal = Journal(asked.output)
     settings = {**common.settings, **({"freeze-from": frozen_on.key} if frozen_on else {})}
@@ -286,6 +288,23 @@ def _find_needed(todo: Todo, lines: dict[str, Done]) -> None:
     todo.notes += todo.warnings
 
 
+def _refuse_idle_zarr(common: Common, units: list[Unit]) -> None:
+    """Refuse options of OME-Zarr in a batch without any; units that are none are spared them."""
+    for key in ("missing_chunks", "ome_zarr"):
+        typed = common.values[key].source in TYPED
+        if typed and all(container_named(common.of_zarr(unit)[key]) != "zarr" for unit in units):
+            what = "input" if key == "missing_chunks" else "result"
+            raise UsageError(f"--{key.replace('_', '-')}: no {what} is an OME-Zarr", "leave it out")
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise CannotCreateError(f"{folder}: is not a folder", "give a folder with -o")
+    whole = folder.resolve()
+    if any(named_zarr(one) or holds_zarr(one) for one in (whole, *whole.parents)):
+        raise CannotCreateError(f"{folder}: is an OME-Zarr, or lies in one", "give the folder of all results with -o")
+
+
 def _make(folder: Path, *, parents: bool) -> None:
     if not folder.parent.is_dir() and not parents:
         raise CannotCreateError(f"{folder.parent}: there is no such folder", "--parents makes it")
@@ -297,7 +316,7 @@ def _make(folder: Path, *, parents: bool) -> None:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return identity(path)[0]
     except OSError:
         return 0
 
