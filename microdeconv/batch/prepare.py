@@ -18,7 +18,7 @@ from microdeconv.batch.report import write_report
 from microdeconv.batch.shards import Shard, array_shard, read_shard
 from microdeconv.batch.units import Common, Layers, Unit, check, reason, standing_outputs, units_of
 from microdeconv.errors import CannotCreateError, MicrodeconvError, NoInputError, UsageError
-from microdeconv.io.names import container_named, holds_zarr, named_zarr
+from microdeconv.io.names import container_named, holds_zarr, named_zarr, result_name
 from microdeconv.io.stacks import identity
 from microdeconv.machine import USABLE, memory_limit, thread_count
 from microdeconv.options import AUTO
@@ -161,7 +161,12 @@ def prepared(asked: Asked, *, write: bool = True) -> Todo:
     shard = _shard(asked)
     rows, problems = read_rows(asked.items, {o.key: o for o in all_options()})
     common = Common(asked.output, asked.layers, asked.kept, bool(_value(asked, "overwrite")))
-    units, clashes = units_of(rows, asked.output, common.values["format"].value)
+    wanted = common.values["format"].value
+    if asked.anywhere:
+        units = [Unit(row, result_name(row.input, wanted, container_named(row.input))) for row in rows]
+        clashes: list[Problem] = []
+    else:
+        units, clashes = units_of(rows, asked.output, wanted)
     what = asked.items[0] if len(asked.items) == 1 else f"{len(asked.items)} arguments"
     problems = unknown_columns(problems) + clashes
     if problems:
