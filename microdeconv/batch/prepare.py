@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from microdeconv.request import TYPED, all_options
 
 SHOWN = 20  # problems, of which each is told in a line
 ITEMS_FAILED, WORK_LEFT = 3, 75
+LATE = 20.0  # seconds after which a missing input is missing
 WORST = (77, 78, 66, 73)  # which of several problems gives the exit code
 
 
@@ -172,6 +174,7 @@ def prepared(asked: Asked, *, write: bool = True) -> Todo:
     if problems:
         raise RefusedBatchError(problems, what)
     _refuse_idle_zarr(common, units)
+    _wait_for_late(unit.row.input for unit in units)
     if asked.anywhere:
         missing = check(units, common, (), set())
         if missing:
@@ -291,6 +294,15 @@ def _find_needed(todo: Todo, lines: dict[str, Done]) -> None:
         if not os.environ.get(name, "1").isdigit():
             todo.warnings.append(f"{name}={os.environ[name]}: not a number, passed over")
     todo.notes += todo.warnings
+
+
+def _wait_for_late(paths: Iterable[Path], patience: float = LATE) -> None:
+    """In a Slurm job, wait a while for inputs: what one node has written another's cache may not show yet."""
+    until = time.monotonic() + patience
+    missing = [path for path in paths if not os.path.exists(path)] if "SLURM_JOB_ID" in os.environ else []  # noqa: PTH110
+    while missing and time.monotonic() < until:
+        time.sleep(0.5)
+        missing = [path for path in missing if not path.exists()]
 
 
 def _refuse_idle_zarr(common: Common, units: list[Unit]) -> None:
