@@ -10,7 +10,7 @@ time        a notice before the limit: 75, requeued
 timeout     it hangs until the limit ends it; a second submit goes on
 preempt     an urgent job takes the node; requeued
 cancel      scancel; a second submit goes on
-memory      100 MB: refused by the plan; told of more, killed by Slurm; a third submit with enough does it
+memory      200 MB: refused by the plan; 100 MB, told of more: killed by Slurm; a third submit with enough does it
 controller  kill -9 of slurmctld, which comes back: the task is unharmed
 """
 
@@ -175,12 +175,12 @@ def cancel(drill: Drill) -> None:
 
 def memory(drill: Drill) -> None:
     """Slurm kills it for its memory, and it is submitted with more."""
-    small = ("--array", "1", "--time-limit", "20", "--mem", "100")
-    job = drill.submit(*small)  # the plan sees what Slurm grants, and refuses
+    small = ("--array", "1", "--time-limit", "20", "--mem")
+    job = drill.submit(*small, "200")  # the plan sees what Slurm grants, and refuses
     drill.ended(job)
     assert drill.slurm.state(job) == {"FAILED"}, drill.slurm.state(job)
     assert "does not fit into memory" in drill.logs()
-    job = drill.submit(*small, "--memory", "2GB")  # it is told of more than there is
+    job = drill.submit(*small, "100", "--memory", "2GB")  # it is told of more than there is
     drill.ended(job)
     assert drill.slurm.state(job) <= {"FAILED", "OUT_OF_MEMORY"}, drill.slurm.state(job)
     assert "exceeded memory limit" in drill.logs(), drill.logs()
