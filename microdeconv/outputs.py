@@ -11,7 +11,7 @@ import numpy as np
 
 from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, UsageError
 from microdeconv.io.atomic import check_output
-from microdeconv.io.names import named_zarr, natural_name
+from microdeconv.io.names import check_result_name, named_zarr, natural_name, result_name
 from microdeconv.io.ngff import NEWEST
 from microdeconv.io.selection import Selection
 from microdeconv.io.stacks import read_header
@@ -121,17 +121,10 @@ def _format(request: Request, options: OutputOptions, header: Header) -> str:
 
 def _result_path(request: Request, options: OutputOptions, header: Header) -> Path:
     wanted = _format(request, options, header)
-    endings = {"tiff": ".tif", "ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
-    ending = endings.get(wanted, {"ome": ".ome.tif", "zarr": ".ome.zarr"}.get(header.container, ".tif"))
     path = request.output
     if path is None:
-        return (request.folder or request.input.parent) / f"{natural_name(request.input)}_decon{ending}"
-    if path.suffix.lower() not in (".tif", ".tiff", ".zarr"):
-        raise UsageError(
-            f"-o {path}: results are TIFF files or OME-Zarr", "end the name in .tif or .ome.zarr, or in / for a folder"
-        )
-    if named_zarr(path) != (ending == ".ome.zarr"):
-        raise UsageError(f"-o {path}: is not for --format {wanted}", f"end the name in {ending}, or leave --format out")
+        return (request.folder or request.input.parent) / result_name(request.input, wanted, header.container)
+    check_result_name(path, wanted, f"-o {path}")
     return path
 
 

@@ -97,8 +97,7 @@ class Slurm:
                 "seed-file": self.folder / "munged.seed", "log-file": self.folder / "munged.log"}  # fmt: skip
         self._spawn("munged", "munged", "--foreground", "--force", *(f"--{k}={v}" for k, v in told.items()))
         wait_for(lambda: (self.folder / "munge.socket").exists(), 10, "munged")
-        self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
-        wait_for(lambda: "UP" in self.ask("scontrol", "ping"), 20, "slurmctld")
+        self._start_controller()
         for node in ("n1", "n2"):
             self.start_node(node)
 
@@ -119,6 +118,21 @@ class Slurm:
         for one in [*keepers, *jobs]:
             with suppress(psutil.Error):
                 one.kill()
+
+    def restart_controller(self) -> None:
+        """Kill -9 slurmctld and start it again."""
+        daemon = self._daemons.pop("slurmctld")
+        daemon.kill()
+        daemon.wait()
+        self._start_controller()
+
+    def _start_controller(self) -> None:
+        self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
+        wait_for(lambda: "UP" in self.ask("scontrol", "ping"), 20, "slurmctld")
+
+    def pythons(self) -> list[psutil.Process]:
+        """Give the Python processes of all jobs."""
+        return [one for node in ("n1", "n2") for one in self._processes(node) if one.name().startswith("python")]
 
     def _processes(self, node: str) -> list[psutil.Process]:
         """Processes of jobs on a node, by what Slurm put in their environment."""

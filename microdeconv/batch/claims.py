@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,16 @@ def ourselves() -> dict[str, Any]:
         "host": socket.gethostname(), "pid": os.getpid(), "start": process_start(os.getpid()),
         "job": named, "restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
     }  # fmt: skip
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have INT, TERM and HUP wait: what is done on disk is noted, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Claims:
@@ -76,7 +88,9 @@ class Claims:
         begun = 0
         for _ in range(3):  # a stale claim that goes away may be taken by another in between
             try:
-                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+                with undisturbed():
+                    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+                    self.held.add(path)
             except FileExistsError:
                 told = self._read(path)
                 if told is not None and not self._stale(path, told):
@@ -86,7 +100,6 @@ class Claims:
                 continue
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump({**self._me, "key": key, "begun": begun}, file)
-            self.held.add(path)
             return begun
         return None
 
@@ -104,8 +117,9 @@ class Claims:
     def release(self, key: str) -> None:
         """Give a unit back, done or not."""
         path = self.place(key)
-        self.held.discard(path)
-        path.unlink(missing_ok=True)
+        with undisturbed():
+            self.held.discard(path)
+            path.unlink(missing_ok=True)
 
     def touch(self) -> None:
         """Give a sign of life, when it is time."""

@@ -14,9 +14,10 @@ from typing import Any
 from microdeconv.batch.claims import Claims
 from microdeconv.batch.journal import Done, Journal, long_digest
 from microdeconv.batch.pool import Event, Pool, Worker
-from microdeconv.batch.units import Common, Unit, line_for, reason
+from microdeconv.batch.units import Common, Unit, line_for, reason, standing
 from microdeconv.batch.worker import Task
 from microdeconv.errors import MemoryShortError, MicrodeconvError
+from microdeconv.io.atomic import remove
 from microdeconv.io.record import read_settings
 from microdeconv.options import Option
 
@@ -169,15 +170,14 @@ class Drive:
 
     def _done_meanwhile(self, unit: Unit) -> bool:
         """Whether another process has done it since the journal was read; only then does an output lie there."""
-        try:
-            stats = os.lstat(self.common.output / unit.key)
-        except OSError:
+        now = standing(self.common.output / unit.key)
+        if now is None:
             return False
         self._hear()
         line = self._news.pop(unit.key, None)
         if line is None or line.generation != self.journal.generation:
             return False
-        if reason(unit, line, self.common, stats, verify=False):
+        if reason(unit, line, self.common, now, verify=False):
             unit.ours = True
             return False
         self._say("kept", unit, {"sha256": long_digest(line.digest), "seconds": line.seconds})
@@ -193,7 +193,7 @@ class Drive:
         path = self.common.output / unit.key
         for one in path.parent.glob(".*.partial"):
             if one.name.startswith(f".{path.name[:150]}."):
-                one.unlink(missing_ok=True)
+                remove(one)
 
     def _give(self, worker: Worker, unit: Unit, settings: Path | None = None) -> None:
         machine = dict(worker.share.options)

@@ -11,6 +11,7 @@ from typing import Any
 
 from microdeconv.engine import JUDGED
 from microdeconv.errors import MicrodeconvError
+from microdeconv.io.stacks import identity
 from microdeconv.machine import Machine
 from microdeconv.options import AUTO, for_channel
 from microdeconv.planning import Plan, plan
@@ -175,6 +176,6 @@ def tasks_for(expected: Iterable[Expected], most: int = 1000) -> int:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return identity(path)[0]
     except OSError:
         return 0

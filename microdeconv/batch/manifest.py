@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from microdeconv.errors import ConfigError, MicrodeconvError, NoInputError, UsageError
+from microdeconv.io.names import holds_zarr, named_zarr
 from microdeconv.options import Option, convert, nearest
 from microdeconv.psf.named import ESTIMATE, NONE
 
@@ -111,9 +112,13 @@ def _matching(name: str) -> list[Path]:
     if Path(name).exists() or not glob.has_magic(name):
         return [Path(name)]
     found = sorted(Path(one) for one in glob.iglob(name, recursive=True))  # noqa: PTH207 (a pattern may be absolute)
-    if not found:
+    stacks = [one for one in found if not one.is_dir() or named_zarr(one) or holds_zarr(one)]
+    zarrs = {one for one in stacks if named_zarr(one)}
+    if zarrs:  # `**` finds their chunks, too
+        stacks = [one for one in stacks if zarrs.isdisjoint(one.parents)]
+    if not stacks:
         raise NoInputError(f"{name}: no file matches", "check the pattern")
-    return found
+    return stacks
 
 
 def _from_manifest(path: Path, options: Mapping[str, Option]) -> tuple[list[Row], list[Problem]]:

@@ -19,6 +19,7 @@ from typing import Any
 import microdeconv
 from microdeconv.batch.worker import Work
 from microdeconv.errors import UnavailableError
+from microdeconv.io.atomic import remove
 
 ROOT = str(Path(microdeconv.__file__).resolve().parents[1])
 CODE = "import sys; sys.path.append({root!r}); from microdeconv.batch.worker import main; main({handle}, {parent})"
@@ -155,7 +156,7 @@ class Worker:
     def _sweep(self, pid: int) -> None:
         if self.output is not None:
             for one in self.output.parent.glob(f".*.{socket.gethostname()[:40]}.{pid}.partial"):
-                one.unlink(missing_ok=True)
+                remove(one)
 
 
 def _has_descriptor(stream: Any) -> bool:

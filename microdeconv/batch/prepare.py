@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +19,15 @@ from microdeconv.batch.report import write_report
 from microdeconv.batch.shards import Shard, array_shard, read_shard
 from microdeconv.batch.units import Common, Layers, Unit, check, reason, standing_outputs, units_of
 from microdeconv.errors import CannotCreateError, MicrodeconvError, NoInputError, UsageError
+from microdeconv.io.names import container_named, holds_zarr, named_zarr, result_name
+from microdeconv.io.stacks import identity
 from microdeconv.machine import USABLE, memory_limit, thread_count
 from microdeconv.options import AUTO
-from microdeconv.request import all_options
+from microdeconv.request import TYPED, all_options
 
 SHOWN = 20  # problems, of which each is told in a line
 ITEMS_FAILED, WORK_LEFT = 3, 75
+LATE = 20.0  # seconds after which a missing input is missing
 WORST = (77, 78, 66, 73)  # which of several problems gives the exit code
 
 
@@ -158,20 +162,26 @@ def prepared(asked: Asked, *, write: bool = True) -> Todo:
     _usage(asked)
     shard = _shard(asked)
     rows, problems = read_rows(asked.items, {o.key: o for o in all_options()})
-    units, clashes = units_of(rows, asked.output)
+    common = Common(asked.output, asked.layers, asked.kept, bool(_value(asked, "overwrite")))
+    wanted = common.values["format"].value
+    if asked.anywhere:
+        units = [Unit(row, result_name(row.input, wanted, container_named(row.input))) for row in rows]
+        clashes: list[Problem] = []
+    else:
+        units, clashes = units_of(rows, asked.output, wanted)
     what = asked.items[0] if len(asked.items) == 1 else f"{len(asked.items)} arguments"
     problems = unknown_columns(problems) + clashes
     if problems:
         raise RefusedBatchError(problems, what)
-    common = Common(asked.output, asked.layers, asked.kept, bool(_value(asked, "overwrite")))
+    _refuse_idle_zarr(common, units)
+    _wait_for_late(unit.row.input for unit in units)
     if asked.anywhere:
         missing = check(units, common, (), set())
         if missing:
             raise RefusedBatchError(missing, what)
         return Todo(asked, shard, common, Journal(asked.output), units, units)
     frozen_on = _frozen_on(asked, units)
-    if asked.output.exists() and not asked.output.is_dir():
-        raise CannotCreateError(f"{asked.output}: is not a folder", "give a folder with -o")
+    _check_folder(asked.output)
     mine = [unit for place, unit in enumerate(units) if shard.takes(place)]
     journal = Journal(asked.output)
     settings = {**common.settings, **({"freeze-from": frozen_on.key} if frozen_on else {})}
@@ -307,6 +317,32 @@ def _find_needed(todo: Todo, lines: dict[str, Done]) -> None:
     todo.notes += todo.warnings
 
 
+def _wait_for_late(paths: Iterable[Path], patience: float = LATE) -> None:
+    """In a Slurm job, wait a while for inputs: what one node has written another's cache may not show yet."""
+    until = time.monotonic() + patience
+    missing = [path for path in paths if not os.path.exists(path)] if "SLURM_JOB_ID" in os.environ else []  # noqa: PTH110
+    while missing and time.monotonic() < until:
+        time.sleep(0.5)
+        missing = [path for path in missing if not path.exists()]
+
+
+def _refuse_idle_zarr(common: Common, units: list[Unit]) -> None:
+    """Refuse options of OME-Zarr in a batch without any; units that are none are spared them."""
+    for key in ("missing_chunks", "ome_zarr"):
+        typed = common.values[key].source in TYPED
+        if typed and all(container_named(common.of_zarr(unit)[key]) != "zarr" for unit in units):
+            what = "input" if key == "missing_chunks" else "result"
+            raise UsageError(f"--{key.replace('_', '-')}: no {what} is an OME-Zarr", "leave it out")
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise CannotCreateError(f"{folder}: is not a folder", "give a folder with -o")
+    whole = folder.resolve()
+    if any(named_zarr(one) or holds_zarr(one) for one in (whole, *whole.parents)):
+        raise CannotCreateError(f"{folder}: is an OME-Zarr, or lies in one", "give the folder of all results with -o")
+
+
 def _make(folder: Path, *, parents: bool) -> None:
     if not folder.parent.is_dir() and not parents:
         raise CannotCreateError(f"{folder.parent}: there is no such folder", "--parents makes it")
@@ -318,7 +354,7 @@ def _make(folder: Path, *, parents: bool) -> None:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return identity(path)[0]
     except OSError:
         return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
+import stat
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,9 @@ from typing import Any
 import microdeconv
 from microdeconv.batch.journal import Done, short_digest
 from microdeconv.batch.manifest import Problem, Row
-from microdeconv.errors import CannotCreateError, ConfigError, MicrodeconvError, NoInputError, RefusedError
+from microdeconv.errors import CannotCreateError, ConfigError, MicrodeconvError, NoInputError, RefusedError, UsageError
+from microdeconv.io.names import check_result_name, container_named, holds_zarr, named_zarr, result_name
+from microdeconv.io.stacks import digest, identity
 from microdeconv.options import Sourced, layered
 from microdeconv.psf.named import PsfFile, files_of
 from microdeconv.request import BATCH, Request, all_options, method_of
@@ -77,9 +79,16 @@ class Common:
     def request(self, unit: Unit, machine: Mapping[str, Any], settings: Path | None = None) -> Request:
         """Give the request that does a unit."""
         own = {"overwrite": self.overwrite or unit.ours, "parents": True, **machine}
-        frozen = (("frozen", self.frozen),) if self.frozen is not None else ()
-        layers = (*self.layers, *frozen, (f"row {unit.row.number}", unit.row.values), (BATCH, own))
+        none = {key for key, name in self.of_zarr(unit).items() if container_named(name) != "zarr"}
+        of_all = [(source, {k: v for k, v in values.items() if k not in none}) for source, values in self.layers]
+        # a unit's format is that of its name, not that of the unit which the settings were chosen on
+        frozen = [("frozen", {k: v for k, v in self.frozen.items() if k != "format"})] if self.frozen else []
+        layers = (*of_all, *frozen, (f"row {unit.row.number}", unit.row.values), (BATCH, own))
         return Request(unit.row.input, self.output / unit.key, None, settings, self.kept, layers)
+
+    def of_zarr(self, unit: Unit) -> dict[str, Path]:
+        """Options that only OME-Zarr has a use for, by key, each with the stack that would have to be one."""
+        return {"missing_chunks": unit.row.input, "ome_zarr": Path(unit.key)}
 
     @cached_property
     def values(self) -> dict[str, Sourced]:
@@ -115,17 +124,25 @@ def _text(value: Any) -> str:
 @lru_cache(maxsize=4096)
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(path)
     except OSError:
         return "missing"
 
 
-def units_of(rows: Iterable[Row], output: Path) -> tuple[list[Unit], list[Problem]]:
+def units_of(rows: Iterable[Row], output: Path, wanted: str = "same") -> tuple[list[Unit], list[Problem]]:
     """Give each row its output's place; find rows that cannot be done together.
 
     Raises nothing: two rows with one output (also where only capitals or accents' encodings differ), outputs outside
-    the folder or that are inputs are among the problems.
+    the folder, in an OME-Zarr or that are inputs are among the problems.
+
+    Parameters
+    ----------
+    rows
+        All of the batch.
+    output
+        The folder of all outputs.
+    wanted
+        As `--format` takes it, for rows that do not say.
     """
     units: list[Unit] = []
     problems: list[Problem] = []
@@ -133,9 +150,10 @@ def units_of(rows: Iterable[Row], output: Path) -> tuple[list[Unit], list[Proble
     root = output.resolve()
     inside: dict[str, bool] = {}
     for row in rows:
-        key = row.output or f"{_stem(row.input.name)}_decon{'.ome.tif' if _is_ome(row.input.name) else '.tif'}"
-        if key.endswith("/"):
-            key += f"{_stem(row.input.name)}_decon{'.ome.tif' if _is_ome(row.input.name) else '.tif'}"
+        form = str(row.values.get("format") or wanted)
+        key = row.output
+        if not key or (key.endswith("/") and not named_zarr(Path(key))):
+            key += result_name(row.input, form, container_named(row.input))
         key = os.path.normpath(key)
         folder = os.path.dirname(key)  # noqa: PTH120 (ten thousand times)
         if folder not in inside:
@@ -146,8 +164,9 @@ def units_of(rows: Iterable[Row], output: Path) -> tuple[list[Unit], list[Proble
                 Problem(row.number, RefusedError(f"output {row.output} lies outside of {output}", "name it from there"))
             )
             continue
-        if not key.lower().endswith((".tif", ".tiff")):
-            problems.append(Problem(row.number, ConfigError(f"output {key}: results are TIFF files", "end it in .tif")))
+        wrong = _misnamed(key, form)
+        if wrong is not None:
+            problems.append(Problem(row.number, wrong))
             continue
         plain = unicodedata.normalize("NFC", key).casefold()
         if plain in takers:
@@ -181,12 +200,16 @@ def _swallowed(units: Sequence[Unit], root: Path) -> list[Problem]:
     return problems
 
 
-def _is_ome(name: str) -> bool:
-    return re.search(r"\.ome\.tiff?$", name, flags=re.IGNORECASE) is not None
-
-
-def _stem(name: str) -> str:
-    return re.sub(r"(\.ome)?\.[^.]+$", "", name, flags=re.IGNORECASE) or name
+def _misnamed(key: str, wanted: str) -> ConfigError | None:
+    """What is wrong with an output's name, by run's rules."""
+    path = Path(key)
+    try:
+        check_result_name(path, wanted, f"output {key}")
+    except UsageError as why:
+        return ConfigError(why.message, why.remedy)
+    if ".zarr" in key[: -len(path.name)].lower() and any(map(named_zarr, path.parents)):
+        return ConfigError(f"output {key}: lies in an OME-Zarr", "choose another folder")
+    return None
 
 
 def check(units: Sequence[Unit], common: Common, ours: Iterable[str], standing: set[str]) -> list[Problem]:
@@ -231,6 +254,8 @@ def check(units: Sequence[Unit], common: Common, ours: Iterable[str], standing: 
 def _unreadable(path: Path) -> str:
     if not os.path.exists(path):  # noqa: PTH110 (ten thousand times)
         return "no such file"
+    if os.path.isdir(path) and not (named_zarr(path) or holds_zarr(path)):  # noqa: PTH112 (ten thousand times)
+        return "is a folder, and no OME-Zarr"
     return "" if os.access(path, os.R_OK) else "cannot be read"
 
 
@@ -242,34 +267,40 @@ def _unfit(base: Mapping[str, Sourced], row: Row) -> MicrodeconvError | None:
     return None
 
 
-def standing_outputs(units: Iterable[Unit], output: Path) -> dict[str, os.stat_result]:
-    """Stat the outputs that lie there, by key."""
-    found = {}
-    for unit in units:
-        try:
-            found[unit.key] = os.lstat(output / unit.key)
-        except OSError:
-            continue
-    return found
+def standing(path: Path) -> tuple[int, int] | None:
+    """Give the identity of an output that lies there, a link's own; None when nothing does."""
+    try:
+        told = os.lstat(path)
+        return identity(path) if stat.S_ISDIR(told.st_mode) else (told.st_size, told.st_mtime_ns)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return (-1, 0)  # it cannot be looked at, and is no output of ours as it was
 
 
-def reason(unit: Unit, line: Done | None, common: Common, stats: os.stat_result | None, *, verify: bool) -> str:
+def standing_outputs(units: Iterable[Unit], output: Path) -> dict[str, tuple[int, int]]:
+    """Give the identities of the outputs that lie there, by key."""
+    found = {unit.key: standing(output / unit.key) for unit in units}
+    return {key: told for key, told in found.items() if told is not None}
+
+
+def reason(unit: Unit, line: Done | None, common: Common, now: tuple[int, int] | None, *, verify: bool) -> str:
     """Say why a unit must be done; an empty text when its journal line, input and output agree."""
     if line is None:
         return "new"
-    if stats is None:
+    if now is None:
         return "its output is gone"
-    if stats.st_size != line.size:
+    if now[0] != line.size:
         return "its output was changed"
-    if (verify or stats.st_mtime_ns != line.time) and _short(common.output / unit.key) != line.digest:
+    if (verify or now[1] != line.time) and _short(common.output / unit.key) != line.digest:
         return "its output was changed"
     if line.parameters != common.parameters(unit):
         return "its parameters changed"
     try:
-        source = unit.row.input.stat()
+        source = identity(unit.row.input)
     except OSError:
         return "its input is gone"
-    same = (source.st_size, source.st_mtime_ns) == (line.input_size, line.input_time)
+    same = source == (line.input_size, line.input_time)
     if (verify or not same) and _short(unit.row.input) != line.input_digest:
         return "its input changed"
     return ""

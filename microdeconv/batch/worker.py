@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from microdeconv.errors import MicrodeconvError, RefusedError
+from microdeconv.io.stacks import digest, identity
 from microdeconv.request import Request
 
 Listen = Callable[[str, int, int], None]
@@ -132,26 +132,22 @@ def _done(task: Task, listen: Listen) -> dict[str, Any]:
     request = task.request
     if task.sha256:
         _compare(request, task.sha256)
-    before = request.input.stat() if request.input.exists() else None  # `plan` tells what is missing
+    before = identity(request.input) if request.input.exists() else (0, 0)  # `plan` tells what is missing
     todo = plan(request)
     prepare(todo.machine)
     outcome = execute(todo, listen)
     save_settings(todo, outcome)
-    with outcome.output.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    after = outcome.output.stat()
+    after = identity(outcome.output)
     return {
-        "input_size": before.st_size if before else 0, "input_time": before.st_mtime_ns if before else 0,
-        "input_sha256": outcome.record["input_sha256"], "size": after.st_size, "time": after.st_mtime_ns,
-        "sha256": digest, "seconds": time.perf_counter() - started, "memory": peak_memory(),
-        "warnings": list(outcome.notes),
+        "input_size": before[0], "input_time": before[1], "input_sha256": outcome.record["input_sha256"],
+        "size": after[0], "time": after[1], "sha256": digest(outcome.output),
+        "seconds": time.perf_counter() - started, "memory": peak_memory(), "warnings": list(outcome.notes),
     }  # fmt: skip
 
 
 def _compare(request: Request, wanted: str) -> None:
     try:
-        with request.input.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = digest(request.input)
     except OSError:
         return  # `plan` tells it
     if not found.startswith(wanted):

@@ -94,8 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _end(str(error), error.exit_code, words)
     except _Stopped as stop:
         return _end(f"stopped by {signal.Signals(stop.number).name}, nothing was left behind", 128 + stop.number, words)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit) as gone:
+        if isinstance(gone, SystemExit) and not isinstance(gone.__context__, BrokenPipeError):
+            raise
+        sys.stderr.close()  # click turned it into 1
         return 141
     except Exception as error:
         shown = getattr(error, "format_message", None)

@@ -24,7 +24,7 @@ Items = Annotated[
     list[str],
     typer.Argument(
         metavar="MANIFEST|STACK|PATTERN...", show_default=False,
-        help="A table (CSV, JSON lines) with columns input, output, sha256 and any option; or stacks.",
+        help="A table (CSV, JSON lines) with columns input, output, sha256 and any option; or stacks (OME-Zarr, too).",
     ),
 ]  # fmt: skip
 Folder = Annotated[

@@ -13,9 +13,9 @@ from microdeconv.cli.batch import Items, in_words
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import Terminal
 from microdeconv.cli.words import Config, LogFormat
-from microdeconv.errors import DataError
+from microdeconv.errors import DataError, MicrodeconvError
 from microdeconv.options import build
-from microdeconv.request import all_options
+from microdeconv.request import Request, all_options
 
 if TYPE_CHECKING:
     from microdeconv.batch.estimate import Expected
@@ -81,7 +81,12 @@ def expectations(todo: Todo, cpus: int, terminal: Terminal) -> Sequence[Expected
     machine = machine_for(build(MachineOptions, todo.common.values))
     prepare(machine)
     requests = [todo.common.request(unit, {"overwrite": True, "threads": threads}) for unit in todo.needed]
-    found = expected(requests, machine, lambda request, error: terminal.say(f"{request.input}: {error}", "warning"))
+
+    def failed(request: Request, error: MicrodeconvError) -> None:
+        name = "" if str(request.input) in error.message else f"{request.input}: "
+        terminal.say(f"{name}{error}", "warning")
+
+    found = expected(requests, machine, failed)
     if requests and not found:
         raise DataError("none of the stacks can be done", "see the lines above")
     return found

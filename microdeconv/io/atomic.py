@@ -111,10 +111,11 @@ def atomic_output(path: Path, *, overwrite: bool, parents: bool = False, tree: b
     except OSError as reason:
         raise _failure(path, reason) from None
     finally:
-        _remove(partial)
+        remove(partial)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, as far as that goes."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -181,7 +182,7 @@ def put_tree(partial: Path, path: Path, *, overwrite: bool) -> None:
     finally:  # also where a signal came between the two
         if os.path.lexists(replaced) and not os.path.lexists(path):
             replaced.rename(path)
-        _remove(replaced)
+        remove(replaced)
 
 
 def _sweep(path: Path, state: str = "partial") -> None:
@@ -191,7 +192,7 @@ def _sweep(path: Path, state: str = "partial") -> None:
         match = re.fullmatch(rf"\.(.*)\.{host}\.(\d+)\.{state}", leftover.name, flags=re.DOTALL)
         same = match is not None and (path.name == match[1] or (state == "partial" and path.name.startswith(match[1])))
         if match and same and not _lives(int(match[2])):
-            _remove(leftover)
+            remove(leftover)
 
 
 def _lives(process: int) -> bool:

@@ -1,18 +1,23 @@
-"""Stacks of either kind, TIFF files and OME-Zarr folders: each is opened and written by what it is."""
+"""Stacks of either kind, TIFF files and OME-Zarr folders: each is opened and written by what it is.
+
+Numpy stays asleep until one is opened: a batch of thousands asks for identities only.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microdeconv.io import tiff, writer
 from microdeconv.io.names import holds_zarr, named_zarr
 from microdeconv.io.selection import Selection
-from microdeconv.io.writer import Volumes
 from microdeconv.stack import Header, Stack
+
+if TYPE_CHECKING:
+    from microdeconv.io.writer import Volumes
 
 
 def read_header(path: Path, selection: Selection | None = None) -> Header:
@@ -52,6 +57,8 @@ def open_stack(path: Path, selection: Selection | None = None) -> Stack:
         from microdeconv.io.zarr_read import open_zarr
 
         return open_zarr(path, selection or Selection())
+    from microdeconv.io import tiff
+
     return tiff.open_stack(path, selection)
 
 
@@ -83,7 +90,35 @@ def write_stack(path: Path, header: Header, volumes: Volumes, record: Mapping[st
 
         write_zarr(path, header, volumes, record, overwrite=overwrite)
     else:
+        from microdeconv.io import writer
+
         writer.write_stack(path, header, volumes, record, container=header.container, overwrite=overwrite)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Bytes and time of change (ns); of a folder, the bytes of its files and the newest of their times.
+
+    Two that agree may differ all the same: `digest` tells.
+
+    Raises
+    ------
+    OSError
+        When it is not there, or cannot be read.
+    """
+    told = path.stat()
+    if not stat.S_ISDIR(told.st_mode):
+        return told.st_size, told.st_mtime_ns
+    size = newest = 0
+    folders = [os.fspath(path)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for one in entries:
+                if one.is_dir(follow_symlinks=False):
+                    folders.append(one.path)
+                elif one.is_file(follow_symlinks=False):
+                    told = one.stat(follow_symlinks=False)
+                    size, newest = size + told.st_size, max(newest, told.st_mtime_ns)
+    return size, newest
 
 
 def digest(path: Path) -> str:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,38 @@ def test_a_process_is_known_by_its_start():
     assert process_start(os.getpid())
     assert process_start(2**22 - 3) == ""
     assert ourselves()["host"] == socket.gethostname()
+
+
+def test_a_signal_in_the_middle_leaves_no_claim_that_nobody_knows_of(tmp_path, monkeypatch):
+    """TERM comes while the file is made, and while it goes: it is heard when both disk and memory know."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(number, frame):
+        raise StoppedError
+
+    one, real = Claims(tmp_path), {"open": os.open, "unlink": Path.unlink}
+
+    def disturbed(name):
+        def call(*words, **how):
+            done = real[name](*words, **how)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return done
+
+        return call
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", disturbed("open"))
+            with pytest.raises(StoppedError):
+                one.take("a.tif")
+        assert one.held == {one.place("a.tif")} == set(tmp_path.iterdir())
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", disturbed("unlink"))
+            with pytest.raises(StoppedError):
+                one.release("a.tif")
+        assert one.held == set() == set(tmp_path.iterdir())
+    finally:
+        signal.signal(signal.SIGTERM, before)

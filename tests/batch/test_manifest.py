@@ -104,6 +104,24 @@ def test_i7_nothing_is_never_a_success(tmp_path):
         read_rows([str(tmp_path / "none.csv")], OPTIONS)
 
 
+def test_patterns_find_zarr_and_not_its_chunks(tmp_path):
+    for name in ("a.ome.zarr", "b.zarr", "sub/c.ome.zarr", "old"):
+        (tmp_path / name / "0" / "c").mkdir(parents=True)
+        (tmp_path / name / "0" / "c" / "0").touch()
+    (tmp_path / "old" / ".zattrs").touch()
+    (tmp_path / "d.tif").touch()
+    rows, _ = read_rows([str(tmp_path / "*.ome.zarr")], OPTIONS)
+    assert [row.input.name for row in rows] == ["a.ome.zarr"]
+    rows, _ = read_rows([str(tmp_path / "*")], OPTIONS)
+    assert [row.input.name for row in rows] == ["a.ome.zarr", "b.zarr", "d.tif", "old"]
+    rows, _ = read_rows([str(tmp_path / "**" / "*.zarr")], OPTIONS)
+    assert [row.input.name for row in rows] == ["a.ome.zarr", "b.zarr", "c.ome.zarr"]
+    rows, _ = read_rows([str(tmp_path / "[ab]*/**")], OPTIONS)
+    assert [row.input.name for row in rows] == ["a.ome.zarr", "b.zarr"]
+    with pytest.raises(NoInputError, match="no file matches"):
+        read_rows([str(tmp_path / "su?")], OPTIONS)
+
+
 def test_patterns_and_names_in_order(tmp_path):
     for name in ("b.tif", "a.tif", "a[1].tif"):
         (tmp_path / name).touch()

@@ -58,3 +58,15 @@ def test_j1_j4_a_node_killed_and_a_time_limit_on_a_real_slurm():
     done = subprocess.run(words, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("bitwise equal") == 2
+
+
+@pytest.mark.slurm
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "Slurm is here")
+def test_j2_j3_j5_j6_preempted_cancelled_short_of_memory_and_without_its_controller():
+    words = [sys.executable, str(ROOT / "tests" / "measure" / "slurm_drill.py"), "--stacks", "4"]
+    words += ["--only", "preempt", "cancel", "memory", "controller"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("bitwise equal") == 4

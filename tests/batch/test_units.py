@@ -6,7 +6,7 @@ import pytest
 
 from microdeconv.batch.journal import short_digest
 from microdeconv.batch.manifest import Row
-from microdeconv.batch.units import Common, check, line_for, reason, units_of
+from microdeconv.batch.units import Common, check, line_for, reason, standing, units_of
 
 
 def units(tmp_path, *pairs):
@@ -50,9 +50,50 @@ def test_i4_an_output_that_is_an_input(tmp_path):
     ]
 
 
-def test_results_are_tiff(tmp_path):
-    _, [problem] = units(tmp_path, ("a.tif", "x.png"))
+@pytest.mark.parametrize(
+    ("output", "wanted", "said"),
+    [
+        ("x.png", "same", "results are TIFF files or OME-Zarr"),
+        ("x.tif", "ome-zarr", "end the name in .ome.zarr"),
+        ("x.ome.zarr", "tiff", "end the name in .tif"),
+        ("x.ome.zarr/y.tif", "same", "lies in an OME-Zarr"),
+        ("X.ZARR/y/z.ome.zarr", "same", "lies in an OME-Zarr"),
+    ],
+)
+def test_names_that_are_no_results(tmp_path, output, wanted, said):
+    _, [problem] = units_of([Row(1, tmp_path / "a.tif", output)], tmp_path / "o", wanted)
     assert problem.error.exit_code == 78
+    assert said in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "wanted", "key"),
+    [
+        ("a.ome.zarr", "", "same", "a_decon.ome.zarr"),
+        ("a.zarr", "x/", "same", "x/a_decon.ome.zarr"),
+        ("a.ome.zarr", "", "tiff", "a_decon.tif"),
+        ("a.ome.zarr", "", "ome-tiff", "a_decon.ome.tif"),
+        ("a.ome.zarr", "b.tif", "same", "b.tif"),
+        ("a.tif", "", "ome-zarr", "a_decon.ome.zarr"),
+        ("a.ome.tif", "", "tiff", "a_decon.tif"),
+        ("a.tif", "b.ome.zarr/", "same", "b.ome.zarr"),
+        ("folder", "", "same", "folder_decon.ome.zarr"),
+    ],
+)
+def test_names_of_zarr_and_of_formats_are_those_of_run(tmp_path, source, output, wanted, key):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "zarr.json").touch()
+    [unit], problems = units_of([Row(1, tmp_path / source, output)], tmp_path / "o", wanted)
+    assert (unit.key, problems) == (key, [])
+
+
+def test_a_rows_own_format_counts_and_the_frozen_one_does_not(tmp_path):
+    [unit], _ = units_of([Row(1, tmp_path / "a.tif", "", {"format": "ome-zarr"})], tmp_path / "o", "tiff")
+    assert unit.key == "a_decon.ome.zarr"
+    layers = (("command line", {"format": "tiff", "ome_zarr": "0.4", "missing_chunks": "fill"}),)
+    values = Common(tmp_path / "o", layers, frozen={"format": "ome-tiff"}).request(unit, {}).values()
+    assert values["format"].value == "ome-zarr"
+    assert (values["ome_zarr"].value, values["missing_chunks"].source) == ("0.4", "default")
 
 
 @pytest.fixture
@@ -71,8 +112,7 @@ def done(tmp_path):
     assert line.digest == short_digest(told["sha256"])
 
     def why(common=common, verify=False, line=line):
-        stats = (common.output / unit.key).stat() if (common.output / unit.key).exists() else None
-        return reason(unit, line, common, stats, verify=verify)
+        return reason(unit, line, common, standing(common.output / unit.key), verify=verify)
 
     return tmp_path, common, unit, why
 
@@ -109,6 +149,25 @@ def test_f14_verify_finds_a_flip_that_left_size_and_time(done):
     os.utime(result, ns=(stats.st_atime_ns, stats.st_mtime_ns))
     assert why() == ""
     assert why(verify=True) == "its output was changed"
+
+
+def test_folders_are_no_stacks_unless_they_are_zarr(tmp_path):
+    for name in ("a.ome.zarr", "plain"):
+        (tmp_path / name).mkdir()
+    found, _ = units(tmp_path, ("a.ome.zarr", ""), ("plain", "b.tif"))
+    [problem] = check(found, Common(tmp_path / "o", ()), (), set())
+    assert "plain: is a folder, and no OME-Zarr" in str(problem)
+
+
+def test_a_link_is_not_what_it_points_to(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"output")
+    (tmp_path / "link.tif").symlink_to("a.tif")
+    (tmp_path / "loose.tif").symlink_to("nowhere")
+    assert standing(tmp_path / "a.tif")[0] == 6
+    assert standing(tmp_path / "link.tif")[0] == 5
+    assert standing(tmp_path / "loose.tif")[0] == 7
+    assert standing(tmp_path / "none.tif") is None
+    assert standing(tmp_path / "a.tif" / "b.tif") == (-1, 0)
 
 
 def test_how_it_is_done_is_no_parameter(done):

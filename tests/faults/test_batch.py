@@ -13,7 +13,7 @@ import psutil
 import pytest
 from batch_files import OPTIONS, begun, journal, leftovers, make_stacks, results
 from conftest import ROOT
-from kills import check_after, check_end, finish, kill_once
+from kills import check_after, check_end, finish, kill_once, outliving
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
 
@@ -157,7 +157,7 @@ def test_f3_f5_f6_a_signal_ends_it_cleanly(tmp_path, number, code):
     _, told = process.communicate(timeout=30)
     assert process.returncode == code, told
     assert "Traceback" not in told
-    assert not psutil.wait_procs(children, 2)[1]
+    assert not outliving(children)
     assert leftovers(tmp_path / "out") == []
 
 
@@ -186,7 +186,7 @@ def test_f10_f11_e15_kills_of_workers_and_of_all(tmp_path):
     workers = psutil.Process(process.pid).children()
     process.kill()
     process.communicate()
-    assert not psutil.wait_procs(workers, 2)[1]
+    assert not outliving(workers)
     assert begun(tmp_path / "out") <= 1
     done = call(tmp_path, "--workers", 1)
     assert done.returncode == 0, done.stderr

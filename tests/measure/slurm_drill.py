@@ -1,16 +1,23 @@
 """A batch on a real Slurm (started here, two pretended nodes): what happens to it, and whether its bytes are right.
 
-    python tests/measure/slurm_drill.py [--only node time preempt cancel memory] [--stacks 8]
+    python tests/measure/slurm_drill.py [--only node time timeout preempt cancel memory controller] [--stacks 8]
 
 Each drill submits what `microdeconv slurm-script` prints, does its harm, waits for the end and compares the results
-with those of an undisturbed run on no Slurm: node (kill -9 of a node; it comes back, the task is requeued), time (a
-notice before the limit: 75, requeued), preempt (an urgent job takes the node), cancel (scancel; a second submit goes
-on), memory (more workers' memory than was granted: killed by Slurm; a second submit with more goes on).
+with those of an undisturbed run on no Slurm:
+
+node        kill -9 of a node; it comes back, the task is requeued
+time        a notice before the limit: 75, requeued
+timeout     it hangs until the limit ends it; a second submit goes on
+preempt     an urgent job takes the node; requeued
+cancel      scancel; a second submit goes on
+memory      200 MB: refused by the plan; 100 MB, told of more: killed by Slurm; a third submit with enough does it
+controller  kill -9 of slurmctld, which comes back: the task is unharmed
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +67,18 @@ class Drill:
         """Stacks that the journal has."""
         return len(journal(self.output))
 
+    def hold(self) -> None:
+        """Stop the workers, so that the batch cannot end by itself; what Slurm sends at its end continues them."""
+        workers = self.slurm.pythons()
+        for one in workers:
+            one.suspend()
+        say(f"{len(workers)} worker(s) stopped (SIGSTOP)")
+
+    def restarts(self, job: str) -> int:
+        """How often a task was queued again."""
+        found = re.findall(r"Restarts=(\d+)", self.slurm.ask("scontrol", "show", "job", job))
+        return max(map(int, found), default=0)
+
     def until(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
         """Wait, and say that it came."""
         wait_for(ready, seconds, what)
@@ -73,6 +92,10 @@ class Drill:
                 "\n", "; "
             )
         )
+
+    def logs(self) -> str:
+        """What all tasks said."""
+        return "".join(log.read_text(encoding="utf-8") for log in sorted((self.output / "logs").glob("*.log")))
 
     def check(self, wanted: dict[str, bytes]) -> None:
         """Compare with the undisturbed run."""
@@ -104,13 +127,35 @@ def limit(drill: Drill) -> None:
     drill.ended(job)
 
 
+def timeout(drill: Drill) -> None:
+    """It hangs until Slurm's limit kills it, and is submitted again."""
+    job = drill.submit("--array", "1", "--time-limit", "1", "--mem", "1500", notice=1)
+    drill.until(lambda: drill.done() >= 1, 50, "a stack is done")
+    drill.hold()
+    drill.ended(job)
+    assert drill.slurm.state(job) == {"TIMEOUT"}, drill.slurm.state(job)
+    drill.ended(drill.submit("--array", "1", "--time-limit", "20", "--mem", "1500"))
+
+
+def controller(drill: Drill) -> None:
+    """The controller is killed and comes back."""
+    job = drill.submit("--array", "1", "--time-limit", "20", "--mem", "1500")
+    drill.until(lambda: drill.done() >= 1, 120, "a stack is done")
+    drill.slurm.restart_controller()
+    say("slurmctld killed -9 and started again")
+    drill.ended(job)
+    assert drill.slurm.state(job) == {"COMPLETED"}, drill.slurm.state(job)
+
+
 def preempt(drill: Drill) -> None:
     """An urgent job takes the node."""
     job = drill.submit("--array", "1", "--time-limit", "20", "--mem", "3000")
     drill.until(lambda: drill.done() >= 1, 120, "a stack is done")
+    drill.hold()
     words = ("sbatch", "--parsable", "-p", "urgent", "-w", _node_of(drill, job), "--mem=3000", "-o", "/dev/null",
              "--wrap", "sleep 5")  # fmt: skip
     say(f"urgent job {drill.slurm.ask(*words)}")
+    drill.until(lambda: drill.restarts(job) > 0, 120, "it has been preempted and queued again")
     drill.ended(job)
 
 
@@ -130,14 +175,21 @@ def cancel(drill: Drill) -> None:
 
 def memory(drill: Drill) -> None:
     """Slurm kills it for its memory, and it is submitted with more."""
-    job = drill.submit("--array", "1", "--time-limit", "20", "--mem", "200")
+    small = ("--array", "1", "--time-limit", "20", "--mem")
+    job = drill.submit(*small, "200")  # the plan sees what Slurm grants, and refuses
     drill.ended(job)
-    assert "COMPLETED" not in drill.slurm.state(job)
+    assert drill.slurm.state(job) == {"FAILED"}, drill.slurm.state(job)
+    assert "does not fit into memory" in drill.logs()
+    job = drill.submit(*small, "100", "--memory", "2GB")  # it is told of more than there is
+    drill.ended(job)
+    assert drill.slurm.state(job) <= {"FAILED", "OUT_OF_MEMORY"}, drill.slurm.state(job)
+    assert "exceeded memory limit" in drill.logs(), drill.logs()
     drill.ended(drill.submit("--array", "1", "--time-limit", "20", "--mem", "1500"))
 
 
 DRILLS: dict[str, Callable[[Drill], None]] = {
-    "node": node, "time": limit, "preempt": preempt, "cancel": cancel, "memory": memory,
+    "node": node, "time": limit, "timeout": timeout, "preempt": preempt, "cancel": cancel, "memory": memory,
+    "controller": controller,
 }  # fmt: skip
 
 
