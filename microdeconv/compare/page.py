@@ -261,8 +261,8 @@ def _residuals(case: Case, curves: Curves | None) -> str:
     highest = ", highest along z" if case.raw.shape[0] > 1 else ""
     bar = (
         f"<p class=small>Local residual chi-square of the result blurred again{highest}. <span class=scale>0"
-        f"<i></i>{top:.3g}</span>{logarithmic} White is noise alone; orange is what the result and its PSF do not "
-        "explain; blue is noise that the result has followed.</p>"
+        f"<i></i>{plots.short(top)}</span>{logarithmic} White is noise alone; orange is what the result and its PSF do "
+        "not explain; blue is noise that the result has followed.</p>"
     )
     inner = "".join(f"<figure>{picture}<figcaption>{words}</figcaption></figure>" for picture, words in figures)
     return f"{bar}<div class=maps>{inner}</div>" if figures else ""

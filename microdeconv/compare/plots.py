@@ -76,7 +76,7 @@ def correlations(
             axes.plot(*curves[name], **_line(order.index(name)))
             falls.append(f"{name} falls below {mark} at {1 / curves[name].resolution(threshold):.3g}")
         axes.axhline(threshold, color=MARK, linewidth=0.9)
-        axes.text(0.995, threshold + 0.02, mark, color=MARK, ha="right", transform=axes.get_yaxis_transform())
+        axes.text(1.01, threshold, mark, color=MARK, va="center", transform=axes.get_yaxis_transform())
         _support(axes, support)
         axes.set(ylim=(-0.1, 1.05), xlabel=f"cycles per {unit}", ylabel="correlation")
         axes.set_xlim(left=0)
@@ -154,10 +154,14 @@ def chi_map(chi: NDArray[np.float32], top: float = CHI, widest: int = 512) -> tu
     mixed = np.stack([np.interp(place, stops, [c[k] for c in DIVERGING]) for k in range(3)], -1)
     file = io.BytesIO()
     Image.fromarray(np.rint(mixed).astype(np.uint8)).quantize(64, dither=Image.Dither.NONE).save(file, format="PNG")
-    words = (
-        f"mean {float(np.mean(chi)):.3g}, highest {float(np.max(chi)):.3g}, {float(np.mean(chi > 1.5)):.0%} above 1.5"
-    )
+    mean, highest, share = (float(v) for v in (np.mean(chi), np.max(chi), np.mean(chi > 1.5)))
+    words = f"mean {short(mean)}, highest {short(highest)}, {share:.0%} above 1.5"
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(), words
+
+
+def short(value: float) -> str:
+    """Three digits, or whole ones."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def swatch(number: int | None) -> str:

@@ -69,7 +69,7 @@ def _figure(figure: Figure, entries: Sequence[Entry]) -> str:
     noise = "–" if figure.noise is None else f"± {figure.noise:.2g}".replace("-", "−")
     return (
         f"<tr><th scope=row>{html.escape(figure.label)}{unit}{sign}<span class=meaning>{html.escape(figure.meaning)}"
-        f"</span></th>{''.join(cells)}<td class=noise>{noise}</td></tr>"
+        f"</span></th>{''.join(cells)}<td class='noise{' none' if figure.noise is None else ''}'>{noise}</td></tr>"
     )
 
 

@@ -56,9 +56,10 @@ def test_refused_before_the_work(program, cells: Path, words, code, told):
 
 
 def test_zarr_in_zarr_beside_and_a_truth_one_plane_off(program, cells: Path):
-    words = ("--result", "Other=other.ome.zarr", "--truth", "shifted.tif", "-o", "found")
+    words = ("--result", "Other=other.ome.zarr", "--result", "Again=other.tif", "--truth", "shifted.tif", "-o", "found")
     done = program("compare", "cells.ome.zarr", *LEAN, *words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("figure\t\trl\twiener\tOther\n")
+    assert done.stdout.startswith("figure\t\trl\twiener\tOther\tAgain\n")
+    assert "warning: Again is the same image as Other" in done.stderr
     assert "rl was moved by" in done.stderr
     assert {p.name for p in (cells / "found").iterdir()} == {"index.html", "report.json", "report.csv"}

@@ -359,7 +359,7 @@ def test_a_line_by_two_clicks_gives_a_profile_of_each(opened):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_width_overflows_and_both_schemes_are_readable(browser, file, width, scheme):
     browser.open(file, width, scheme=scheme)
-    assert browser.run("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert browser.run("document.documentElement.scrollWidth") <= width  # innerWidth of a phone grows with it
     ink, paper = browser.run(
         "['color', 'backgroundColor'].map(k => getComputedStyle(document.body)[k].match(/[\\d.]+/g).slice(0, 3)"
         ".reduce((s, v) => s + Number(v), 0))"
