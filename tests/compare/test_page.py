@@ -368,6 +368,17 @@ def test_no_width_overflows_and_both_schemes_are_readable(browser, file, width, 
     assert abs(ink - paper) > 500
 
 
+@pytest.mark.parametrize("width", [400, 900])
+def test_a_wide_table_scrolls_within_the_page(browser, file, width):
+    browser.open(file, width)
+    browser.run(
+        "document.querySelector('.figures').style.minWidth = '3000px';"
+        "for (const cell of document.querySelectorAll('.figures td:nth-last-child(2)'))"
+        " cell.insertAdjacentHTML('beforeend', '<span class=hidden> best</span>')"
+    )
+    assert browser.run("document.documentElement.scrollWidth") <= width
+
+
 def test_the_button_changes_the_colours(opened):
     paper = "getComputedStyle(document.body).backgroundColor"
     before = opened.run(paper)
