@@ -27,6 +27,7 @@ NAMED = {INK: "currentColor", FAINT: "var(--line)", IMAGE: "var(--image)", MARK:
 SIZE = (4.3, 2.9)  # inches
 FLOOR = 1e-12  # of a power spectrum, of its highest
 CHI = 2.0  # top of chi-square maps where results fit
+LEVELS = 129  # colours of such a map, white in the middle
 DIVERGING = ((32, 77, 133), (120, 165, 207), (245, 245, 240), (236, 160, 90), (150, 61, 9))  # blue, white, orange
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 STYLE: Any = {  # matplotlib types every key
@@ -149,11 +150,14 @@ def chi_map(chi: NDArray[np.float32], top: float = CHI, widest: int = 512) -> tu
     step = max(1, -(-max(chi.shape) // widest))
     part = chi[::step, ::step]
     above = part - 1 if top <= CHI else np.log(np.maximum(part, 1)) / math.log(top)
-    place = np.clip((1 + np.where(part < 1, part - 1, above)) / 2, 0, 1) * (len(DIVERGING) - 1)
-    stops = np.arange(len(DIVERGING))
-    mixed = np.stack([np.interp(place, stops, [c[k] for c in DIVERGING]) for k in range(3)], -1)
+    place = np.clip((1 + np.where(part < 1, part - 1, above)) / 2, 0, 1)
+    # one palette for all maps: colours chosen for each would make the same value look different
+    stops, levels = np.linspace(0, 1, len(DIVERGING)), np.linspace(0, 1, LEVELS)
+    palette = np.stack([np.interp(levels, stops, [c[k] for c in DIVERGING]) for k in range(3)], -1)
+    picture = Image.fromarray(np.rint(place * (LEVELS - 1)).astype(np.uint8))
+    picture.putpalette(np.rint(palette).astype(np.uint8).tobytes())
     file = io.BytesIO()
-    Image.fromarray(np.rint(mixed).astype(np.uint8)).quantize(64, dither=Image.Dither.NONE).save(file, format="PNG")
+    picture.save(file, format="PNG")
     mean, highest, share = (float(v) for v in (np.mean(chi), np.max(chi), np.mean(chi > 1.5)))
     words = f"mean {short(mean)}, highest {short(highest)}, {share:.0%} above 1.5"
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(), words

@@ -20,7 +20,7 @@ def colours(chi, top=CHI):
 def test_blue_is_none_white_is_one_and_orange_the_top(top):
     [row], words = colours([[0.0, 1.0, top, 2 * top]], top)
     for found, place in zip(row, (0, 2, 4, 4), strict=True):
-        assert found == pytest.approx(DIVERGING[place], abs=8)
+        assert found == pytest.approx(DIVERGING[place], abs=1)
     assert words.startswith("mean ")
     assert "50% above 1.5" in words
 
