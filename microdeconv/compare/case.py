@@ -79,6 +79,8 @@ class Case:
         By which results are blurred again, to be held against the image.
     warnings
         What a person should read first.
+    shared_out
+        Both halves of the light, as `halves_of_counts` gives them; None: shared out where needed, which takes a while.
     provenance
         (heading, value) lines: versions, command, input and its hash, PSF and its hash, machine.
     """
@@ -93,6 +95,7 @@ class Case:
     psf: Psf | PsfSet | None = None
     warnings: tuple[str, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
+    shared_out: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 LARGEST = 14_000_000  # bytes of a page
 AGAINST_TRUTH = 0.5  # where a result against the truth means as much as half against half at 1/7
+RISK = (
+    ": the fewest steps that come near its lowest. It is the error foretold from split counts but for a constant, so "
+    "that it may be below zero."
+)
 ALONG = {"xy": "z", "xz": "y", "yz": "x"}
 
 
@@ -246,18 +250,19 @@ def _frequency(case: Case, curves: Curves | None) -> str:
 def _residuals(case: Case, curves: Curves | None) -> str:
     if curves is None or not curves.chi_square:
         return ""
-    figures = []
+    figures, top = [], plots.chi_top(list(curves.chi_square.values()))
     for number, entry in enumerate(case.entries):
         if entry.name in curves.chi_square:
-            address, words = plots.chi_map(curves.chi_square[entry.name])
+            address, words = plots.chi_map(curves.chi_square[entry.name], top)
             name = html.escape(entry.name)
             picture = f"<img src='{address}' alt='{name}: map of local residual chi-square, {words}'>"
             figures.append((picture, f"{plots.swatch(number)} <b>{name}</b>: {words}"))
+    logarithmic = " (logarithmic above one)." if top > plots.CHI else ""
     highest = ", highest along z" if case.raw.shape[0] > 1 else ""
     bar = (
         f"<p class=small>Local residual chi-square of the result blurred again{highest}. <span class=scale>0"
-        "<i></i>2</span> White is noise alone; orange is what the result and its PSF do not explain; blue is noise "
-        "that the result has followed.</p>"
+        f"<i></i>{plots.short(top)}</span>{logarithmic} White is noise alone; orange is what the result and its PSF do "
+        "not explain; blue is noise that the result has followed.</p>"
     )
     inner = "".join(f"<figure>{picture}<figcaption>{words}</figcaption></figure>" for picture, words in figures)
     return f"{bar}<div class=maps>{inner}</div>" if figures else ""
@@ -271,7 +276,8 @@ def _convergence(entries: Sequence[Entry]) -> str:
     for kind in kinds:
         values = {e.name: e.trace[kind] for e in entries if e.trace.get(kind)}
         if values:
-            words = f"{html.escape(kind.capitalize())} over the steps; a dot where each stopped."
+            words = f"{html.escape(kind.capitalize())} over the steps; a dot where each stopped"
+            words += RISK if kind == "risk" else "."
             drawn.append((plots.traces(kind, values, stops, names), words))
     having = [e.name for e in entries if any(e.trace.values())]
     return _legend(names, image=False, only=having) + _grid(drawn, "plots") if drawn else ""

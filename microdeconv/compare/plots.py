@@ -26,7 +26,8 @@ INK, FAINT, IMAGE, MARK = "#fe01ff", "#fe02ff", "#fe03ff", "#fe04ff"  # stand fo
 NAMED = {INK: "currentColor", FAINT: "var(--line)", IMAGE: "var(--image)", MARK: "var(--faint)"}
 SIZE = (4.3, 2.9)  # inches
 FLOOR = 1e-12  # of a power spectrum, of its highest
-CHI = (0.0, 2.0)  # range of a chi-square map
+CHI = 2.0  # top of chi-square maps where results fit
+LEVELS = 129  # colours of such a map, white in the middle
 DIVERGING = ((32, 77, 133), (120, 165, 207), (245, 245, 240), (236, 160, 90), (150, 61, 9))  # blue, white, orange
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 STYLE: Any = {  # matplotlib types every key
@@ -76,7 +77,7 @@ def correlations(
             axes.plot(*curves[name], **_line(order.index(name)))
             falls.append(f"{name} falls below {mark} at {1 / curves[name].resolution(threshold):.3g}")
         axes.axhline(threshold, color=MARK, linewidth=0.9)
-        axes.text(0.995, threshold + 0.02, mark, color=MARK, ha="right", transform=axes.get_yaxis_transform())
+        axes.text(1.01, threshold, mark, color=MARK, va="center", transform=axes.get_yaxis_transform())
         _support(axes, support)
         axes.set(ylim=(-0.1, 1.05), xlabel=f"cycles per {unit}", ylabel="correlation")
         axes.set_xlim(left=0)
@@ -125,21 +126,46 @@ def traces(
     return _svg(draw, lambda: f"{name} over the steps: {'; '.join(ends) or 'no stop is known'}")
 
 
-def chi_map(chi: NDArray[np.float32], widest: int = 512) -> tuple[str, str]:
-    """A chi-square map from blue (0) over white (1, noise alone) to orange (2 and more): data address and words."""
+def chi_top(maps: Sequence[NDArray[np.float32]]) -> float:
+    """Top of the scale that all maps share: 2, or what nearly all is below where a result fits nowhere."""
+    if all(float(np.median(chi)) < CHI for chi in maps):
+        return CHI
+    return max(CHI, *(float(np.percentile(chi, 99)) for chi in maps))
+
+
+def chi_map(chi: NDArray[np.float32], top: float = CHI, widest: int = 512) -> tuple[str, str]:
+    """Draw chi-square from blue (0) over white (1, noise alone) to orange: data address and words.
+
+    Parameters
+    ----------
+    chi
+        float32 (y, x), at least 0.
+    top
+        What orange stands for, and more; beyond 2 the scale from one to it is logarithmic.
+    widest
+        Pixels of the picture, at most.
+    """
     from PIL import Image
 
     step = max(1, -(-max(chi.shape) // widest))
     part = chi[::step, ::step]
-    place = np.clip((part - CHI[0]) / (CHI[1] - CHI[0]), 0, 1) * (len(DIVERGING) - 1)
-    stops = np.arange(len(DIVERGING))
-    mixed = np.stack([np.interp(place, stops, [c[k] for c in DIVERGING]) for k in range(3)], -1)
+    above = part - 1 if top <= CHI else np.log(np.maximum(part, 1)) / math.log(top)
+    place = np.clip((1 + np.where(part < 1, part - 1, above)) / 2, 0, 1)
+    # one palette for all maps: colours chosen for each would make the same value look different
+    stops, levels = np.linspace(0, 1, len(DIVERGING)), np.linspace(0, 1, LEVELS)
+    palette = np.stack([np.interp(levels, stops, [c[k] for c in DIVERGING]) for k in range(3)], -1)
+    picture = Image.fromarray(np.rint(place * (LEVELS - 1)).astype(np.uint8))
+    picture.putpalette(np.rint(palette).astype(np.uint8).tobytes())
     file = io.BytesIO()
-    Image.fromarray(np.rint(mixed).astype(np.uint8)).quantize(64, dither=Image.Dither.NONE).save(file, format="PNG")
-    words = (
-        f"mean {float(np.mean(chi)):.2f}, highest {float(np.max(chi)):.2f}, {float(np.mean(chi > 1.5)):.1%} above 1.5"
-    )
+    picture.save(file, format="PNG")
+    mean, highest, share = (float(v) for v in (np.mean(chi), np.max(chi), np.mean(chi > 1.5)))
+    words = f"mean {short(mean)}, highest {short(highest)}, {share:.0%} above 1.5"
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(), words
+
+
+def short(value: float) -> str:
+    """Three digits, or whole ones."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def swatch(number: int | None) -> str:

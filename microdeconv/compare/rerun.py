@@ -39,12 +39,14 @@ class Halves:
         Offset and gain.
     background
         Counts, offset included.
+    shared_out
+        Photo-electrons of both halves, once they were asked for.
     """
 
     volume: NDArray[Any]
     camera: Camera
     background: float
-    _shared: tuple[Image, Image] | None = None
+    shared_out: tuple[Image, Image] | None = None
 
     def deconvolved(self, todo: Plan, settings: Settings, listen: Listen) -> tuple[Image, Image]:
         """Deconvolve both halves as the whole was: the same steps and parameters.
@@ -66,8 +68,8 @@ class Halves:
         from microdeconv.compare.halves import halves_of_counts
         from microdeconv.compare.view import LOOKED_AT
 
-        if self._shared is None:
-            self._shared = halves_of_counts(self.volume, self.camera)
+        if self.shared_out is None:
+            self.shared_out = halves_of_counts(self.volume, self.camera)
         psf, method = todo.channels[0].psf, todo.method
         inner = telling_box(self.volume, self.background, LOOKED_AT)
         halo = todo.channels[0].cut.halo
@@ -77,7 +79,7 @@ class Halves:
         cut = plan_cut((shape[0], shape[1], shape[2]), own, method, todo.machine, todo.values["tile"].value, 0)
         part = of_share(settings, 0.5)
         found = []
-        for place, light in enumerate(self._shared):
+        for place, light in enumerate(self.shared_out):
             if method.keeps_counts:
                 image = light[box] - np.float32(part.background)
             else:

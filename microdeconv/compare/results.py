@@ -126,6 +126,8 @@ def case_of(asked: Asked, listen: Listen = ignore, tell: Tell = lambda _: None) 
     # before the long work: an option or a model that cannot work, and a file that does not fit is told at once
     todos = [(variant, with_values(stage.plans[variant.psf], variant.values())) for variant in asked.variants]
     truth = read_beside(asked.truth, header, number, when, "truth") if asked.truth else None
+    if truth is not None and np.array_equal(truth, stage.volume):
+        raise DataError(f"{asked.truth}: the truth is the stack itself", "give the true object, or leave --truth out")
     others = [(name, path, read_beside(path, header, number, when, "result")) for name, path in asked.results]
     reach = max(max(p.channels[0].psf.shape) // 2 for p in stage.plans.values())
     for _, path, image in others:
@@ -151,13 +153,25 @@ def case_of(asked: Asked, listen: Listen = ignore, tell: Tell = lambda _: None) 
             entries.append(_from_elsewhere(name, path, image, entries[0], stage))
         except DataError as reason:  # told late: it is known only beside our own
             warnings.append(f"{name} is not shown: {reason}")
+    warnings += _twins(entries)
     background, eye, _, notes = stage.seen
     psfs = [e.psf for e in entries if e.psf is not None]
     return Case(
         header_name(header), stage.volume, background, eye, tuple(entries), truth, header.voxel_um,
         psfs[0] if psfs else None, tuple(dict.fromkeys([*asked.notes, *stage.notes, *notes, *warnings])),
         provenance_of(asked.stack, todo, psfs, asked.command, {"truth": asked.truth, **dict(asked.results)}),
+        stage.halves.shared_out,
     )  # fmt: skip
+
+
+def _twins(entries: Sequence[Entry]) -> list[str]:
+    """Warn of results that are one and the same, as where the learnt method keeps the classical one."""
+    return [
+        f"{later.name} is the same image as {entry.name}, see its notes"
+        for place, entry in enumerate(entries)
+        for later in entries[place + 1 :]
+        if np.array_equal(entry.image, later.image)
+    ]
 
 
 def header_name(header: Header) -> str:
@@ -250,7 +264,7 @@ def settings_in_words(todo: Plan, settings: Settings, guard: Mapping[str, Any]) 
         for name, value in (("background", settings.background), ("offset", eye.offset), ("gain", eye.gain)):
             told[name] = f"{value:.5g} ({sources.get(name, 'given')})"
         told["tiles"] = str(todo.channels[0].cut.tiles)
-    return told | {f"guard: {key}": str(value) for key, value in guard.items()}
+    return told | {f"guard: {key.replace('_', ' ')}": str(value) for key, value in guard.items()}
 
 
 def _line(entry: Entry) -> str:
@@ -335,10 +349,11 @@ def case_of_run(todo: Plan, outcome: Outcome, command: str, listen: Listen = ign
     channel = replace(todo.channels[0], psf=psf)
     todo = replace(todo, channels=(channel, *todo.channels[1:]))
     shown = None if psf is DELTA else psf
-    halves = Halves(volume, eye, background).deconvolved(todo, settings, listen)
+    halves = Halves(volume, eye, background)
+    both = halves.deconvolved(todo, settings, listen)
     guard = outcome.guard.get(number, [{}])[0]
     entry = Entry(
-        todo.method.name, image, shown, halves, round(outcome.seconds, 2),
+        todo.method.name, image, shown, both, round(outcome.seconds, 2),
         outcome.record.get("peak_memory_bytes"), settings_in_words(todo, settings, guard), trace_of(settings),
         settings.iterations if todo.method.stopped.iterative else None,
     )  # fmt: skip
@@ -348,6 +363,7 @@ def case_of_run(todo: Plan, outcome: Outcome, command: str, listen: Listen = ign
         header_name(header), volume, background, eye, (entry,), None, header.voxel_um, shown,
         tuple(dict.fromkeys([*more, *outcome.notes, *notes])),
         provenance_of(todo.request.input, todo, [shown] if shown else [], command, {}),
+        halves.shared_out,
     )  # fmt: skip
 
 

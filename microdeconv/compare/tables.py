@@ -50,7 +50,8 @@ def figures_table(figures: Sequence[Figure], entries: Sequence[Entry]) -> str:
     )
     return (
         _region("Figures")
-        + f"<table class=figures><thead><tr><th scope=col>Figure</th>{head}<th scope=col>Noise</th></tr></thead>"
+        + f"<table class=figures style='--n: {len(entries)}'>"
+        + f"<thead><tr><th scope=col>Figure</th>{head}<th scope=col>Noise</th></tr></thead>"
         + f"<tbody>{rows}</tbody></table></div>{key if len(entries) > 1 else ''}"
     )
 
@@ -61,14 +62,14 @@ def _figure(figure: Figure, entries: Sequence[Entry]) -> str:
     unit = f" <span class=unit>{html.escape(figure.unit)}</span>" if figure.unit else ""
     sign = f" <span class=arrow title='{words}' aria-hidden=true>{arrow}</span>{HIDDEN.format(words)}" if arrow else ""
     cells = []
-    for entry in entries:
+    for place, entry in enumerate(entries):
         value = number(figure.values.get(entry.name))
         marked = f"<b class=best>▲ {value}</b>{HIDDEN.format(' best')}"
-        cells.append(f"<td>{marked if entry.name == best else value}</td>")
-    noise = "–" if figure.noise is None else f"± {figure.noise:.2g}"
+        cells.append(f"<td style='--own: var(--s{place % HUES})'>{marked if entry.name == best else value}</td>")
+    noise = "–" if figure.noise is None else f"± {figure.noise:.2g}".replace("-", "−")
     return (
         f"<tr><th scope=row>{html.escape(figure.label)}{unit}{sign}<span class=meaning>{html.escape(figure.meaning)}"
-        f"</span></th>{''.join(cells)}<td class=noise>{noise}</td></tr>"
+        f"</span></th>{''.join(cells)}<td class='noise{' none' if figure.noise is None else ''}'>{noise}</td></tr>"
     )
 
 

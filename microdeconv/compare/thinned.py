@@ -83,7 +83,7 @@ def thinned_figures(view: View) -> list[Figure | None]:
     entries = [e for e in view.case.entries if e.halves is not None]
     if not entries:
         return []
-    counts = halves_of_counts(view.case.raw, view.case.camera)
+    counts = view.case.shared_out or halves_of_counts(view.case.raw, view.case.camera)
     boxed = counts[0][view.box], counts[1][view.box]
     scale, unit = (1000.0, "nm") if view.case.voxel_um else (1.0, "voxels")
     voxel = None if view.case.voxel_um is None else tuple(scale * v for v in view.case.voxel_um)

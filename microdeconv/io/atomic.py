@@ -40,8 +40,8 @@ def check_output(
     Raises
     ------
     CannotCreateError
-        When the output is an input or holds one, is a folder of another kind, exists, lies in an OME-Zarr, has no
-        folder, or its folder cannot be written to.
+        When the output is an input or holds one, is a folder of another kind, exists, lies in an OME-Zarr or
+        below a file, has no folder, or its folder cannot be written to.
     WriteError
         When the disk has too little room.
     """
@@ -63,6 +63,9 @@ def check_output(
         raise CannotCreateError(f"{path}: is a folder", "end it with / to write into it, or give a file name")
     if os.path.lexists(path) and not overwrite:
         raise CannotCreateError(f"{path}: exists already", "--overwrite replaces it")
+    blocked = next((p for p in (folder, *folder.parents) if os.path.lexists(p) and not p.is_dir()), None)
+    if blocked is not None:
+        raise CannotCreateError(f"{blocked}: is no folder", "choose another one with -o")
     if not folder.is_dir() and not parents:
         raise CannotCreateError(f"{folder}: there is no such folder", "--parents makes it")
     existing = next(p for p in (folder, *folder.parents, Path()) if p.is_dir())

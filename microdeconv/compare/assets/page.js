@@ -155,7 +155,7 @@ function overlay(pen, where) {
   }
 }
 const shown = () => (isPlane() ? `plane ${plane() + 1} of ${data.depth}`
-  : flat ? "image" : `maximum projection along ${{ xy: "z", xz: "y", yz: "x" }[view()]}`);
+  : flat ? "the only plane" : `maximum projection along ${{ xy: "z", xz: "y", yz: "x" }[view()]}`);
 let asked = 0;
 async function draw() {
   const turn = ++asked;
@@ -182,7 +182,7 @@ async function draw() {
   const two = `${pictures[a].name} ${swipe ? "left of" : "in turn with"} ${pictures[b].name}, ${shown()}`;
   canvas.setAttribute("aria-label", two);
   const words = at.drawing ? `Line: set its ${at.drawing.from ? "second" : "first"} end by a click or Enter.`
-    : `${two}. Magnified ${told(at.zoom)} ×.`;
+    : `${two}. Zoom ${told(at.zoom)} ×.`;
   if ($("told").textContent !== words) $("told").textContent = words; // said aloud once
   profile(all);
   root.dataset.drawn = turn;
@@ -292,11 +292,14 @@ stage.addEventListener("keydown", async (event) => {
 });
 
 // ---- profiles ------------------------------------------------------------------------------------------------------
-function firstLine({ width, height, values }) { // through the brightest place
-  let top = 0;
-  for (let k = 1; k < values.length; k++) if (values[k] > values[top]) top = k;
-  const v = (Math.floor(top / width) + 0.5) / height, u = (top % width + 0.5) / width, half = Math.min(0.12, 14 / width);
-  return [[clamp(u - half, 0, 1), v], [clamp(u + half, 0, 1), v]];
+function firstLine({ width, height, values }) { // through the brightest place that is not at the border
+  const rim = (n) => Math.floor(n / 10);
+  let top = rim(height) * width + rim(width);
+  for (let y = rim(height); y < height - rim(height); y++)
+    for (let x = rim(width); x < width - rim(width); x++) if (values[y * width + x] > values[top]) top = y * width + x;
+  const v = (Math.floor(top / width) + 0.5) / height, u = (top % width + 0.5) / width, half = Math.min(0.12, 14 / width, 0.5);
+  const middle = clamp(u, half, Math.max(1 - half, half));
+  return [[middle - half, v], [Math.min(middle + half, 1), v]];
 }
 function along(p, { width, height, values }, [[u0, v0], [u1, v1]], n) { // bilinear, in counts
   const out = new Float64Array(n);
@@ -330,12 +333,13 @@ function profile(all) {
     return { number, values: normal && top > 0 ? values.map((v) => v / top) : values };
   });
   const high = Math.max(...drawn.map((d) => Math.max(...d.values)), 1e-9), low = Math.min(0, ...drawn.map((d) => Math.min(...d.values)));
-  const W = clamp($("profile").clientWidth, 280, 1000), H = W < 500 ? 230 : 300, left = 62, right = 10, top = 10, foot = 44;
+  const W = clamp($("profile").clientWidth, 280, 1000), H = W < 500 ? 230 : 300, right = 10, top = 10, foot = 44;
+  const levels = ticks(low, high, 4), left = Math.max(62, 30 + 7 * Math.max(...levels.map((v) => told(v).length)));
   const X = (d) => left + (W - left - right) * d / (far || 1), Y = (v) => H - foot - (H - top - foot) * (v - low) / (high - low);
   const names = on.map((number) => pictures[number].name).join(", ");
   const svg = element("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `Profile of ${names} along a line of ${length(far)}, ${shown()}` });
   const faint = { stroke: "var(--line)", "stroke-width": 1 };
-  for (const v of ticks(low, high, 4)) svg.append(element("path", { d: `M${left} ${Y(v)}H${W - right}`, ...faint }),
+  for (const v of levels) svg.append(element("path", { d: `M${left} ${Y(v)}H${W - right}`, ...faint }),
     element("text", { x: left - 8, y: Y(v) + 4, "text-anchor": "end" }, told(v)));
   for (const d of ticks(0, far || 1, W < 500 ? 4 : 8)) svg.append(element("path", { d: `M${X(d)} ${H - foot}v5`, stroke: "var(--faint)" }),
     element("text", { x: X(d), y: H - foot + 18, "text-anchor": "middle" }, told(d)));
