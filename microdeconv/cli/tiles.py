@@ -23,13 +23,17 @@ EngineName = Literal["local", "dask", "slurm"]
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How tiles are done: the engine, where its scheduler is, and what `batch` was told besides."""
+    """How tiles are done: the engine, where its scheduler is, and what `batch` was told besides.
+
+    `patience` are the seconds that Dask may be without any worker; None: as many as it has by itself.
+    """
 
     engine: EngineName
     scheduler: str | None
     fail_fast: bool
     grace: float
     dry_run: bool
+    patience: float | None = None
 
 
 def call(
@@ -41,8 +45,7 @@ def call(
     from microdeconv.huge.prepare import Asked
 
     check_workers(workers)
-    if how.scheduler is not None and how.engine != "dask":
-        raise UsageError("--scheduler: is Dask's", "add --engine dask")
+    refuse_without_dask(how.engine, how.scheduler, how.patience)
     part = shard_of(shard)
     if how.engine == "slurm" and part.parts > 1:
         raise UsageError("--engine slurm with --shard: its tasks take the parts", "leave one of them out")
@@ -73,24 +76,28 @@ def run_tiles(asked: Asked, how: How, words: list[str], terminal: Terminal) -> i
         from microdeconv.huge.dask_engine import library
 
         library()  # told before anything is read
-    from microdeconv.huge.drive import Drive
+    from microdeconv.huge.drive import Drive, tiles_left
     from microdeconv.huge.prepare import prepared
+    from microdeconv.huge.state import State
 
-    scheme, notes = prepared(asked, terminal.listen)
+    scheme, notes = prepared(asked, terminal.listen, write=not how.dry_run)
     for note in notes:
         terminal.say(note)
     if how.engine == "slurm":
         from microdeconv.huge.slurm_array import submit_array
 
         return submit_array(scheme, asked, words, terminal.say, dry_run=how.dry_run)
-    progress = _Progress(terminal)
-    drive = Drive(scheme, asked.shard, _engine(scheme, asked, how), progress.tell, how.fail_fast, how.grace)
-    progress.total = len(drive.needed)
+    state = State(scheme.folder)
+    if not (how.dry_run and asked.restart):
+        state.refresh()
+    needed = tiles_left(scheme, asked.shard, state)
     part = f" in part {asked.shard}" if asked.shard.parts > 1 else ""
-    terminal.say(f"{len(drive.needed):,} of {scheme.count:,} tiles are to be done{part}")
+    terminal.say(f"{len(needed):,} of {scheme.count:,} tiles are to be done{part}")
     if how.dry_run:
-        sys.stdout.writelines(f"{unit}\n" for unit in drive.needed)
+        sys.stdout.writelines(f"{unit}\n" for unit in needed)
         return 0
+    progress = _Progress(terminal, len(needed))
+    drive = Drive(scheme, asked.shard, _engine(scheme, asked, how), progress.tell, how.fail_fast, how.grace)
     code = drive.run()
     for line in _summary(asked, code, len(drive.failed), scheme.count - len(drive.state.done)):
         terminal.say(line, "error" if line.startswith("failed") else "info")
@@ -104,7 +111,7 @@ def _engine(scheme: Any, asked: Asked, how: How) -> Any:
     if how.engine == "dask":
         from microdeconv.huge.dask_engine import Dask
 
-        return Dask(scheme, asked.workers, how.scheduler)
+        return Dask(scheme, asked.workers, how.scheduler, how.patience)
     from microdeconv.huge.local import Local
 
     return Local(scheme.folder, shares_for(scheme, asked, scheme.count))
@@ -121,6 +128,19 @@ def _summary(asked: Asked, code: int, failed: int, left: int) -> list[str]:
     else:
         lines.append(f"all tiles are done: microdeconv finish {asked.output}")
     return lines
+
+
+def refuse_without_dask(engine: str, scheduler: str | None, patience: float | None) -> None:
+    """Refuse options of Dask's for another engine.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    for flag, value in (("scheduler", scheduler), ("wait-for-workers", patience)):
+        if value is not None and engine != "dask":
+            raise UsageError(f"--{flag}: is Dask's", "add --engine dask")
 
 
 def refuse_for_tiles(items: list[str], output: Path, **given: Any) -> None:
@@ -141,8 +161,8 @@ def refuse_for_tiles(items: list[str], output: Path, **given: Any) -> None:
 class _Progress:
     """Tells of tiles that end, and of the time that the rest will take."""
 
-    def __init__(self, terminal: Terminal) -> None:
-        self.terminal, self.total, self.ended = terminal, 0, 0
+    def __init__(self, terminal: Terminal, total: int) -> None:
+        self.terminal, self.total, self.ended = terminal, total, 0
         self.began = self.last = time.monotonic()
 
     def tell(self, status: str, unit: int, told: Mapping[str, Any]) -> None:

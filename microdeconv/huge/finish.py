@@ -10,7 +10,7 @@ from typing import Any
 
 from microdeconv.batch.claims import Claims
 from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, NoInputError
-from microdeconv.huge.drive import ITEMS_FAILED
+from microdeconv.huge.drive import WORK_LEFT
 from microdeconv.huge.jobs import Engine, Job
 from microdeconv.huge.levels import parts_of
 from microdeconv.huge.scheme import Scheme, load, work_folder
@@ -26,7 +26,7 @@ Tell = Callable[[str, int, int], None]
 class UnfinishedError(MicrodeconvError):
     """Tiles of a plan that are not done."""
 
-    exit_code = ITEMS_FAILED
+    exit_code = WORK_LEFT
 
 
 def scheme_of(output: Path) -> Scheme:
