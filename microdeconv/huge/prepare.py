@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from microdeconv.engine import Listen
 from microdeconv.errors import CannotCreateError, UsageError
 from microdeconv.huge.make import identity, make, sketch
 from microdeconv.huge.scheme import Scheme, load, work_folder
+from microdeconv.io.atomic import discard
 from microdeconv.io.names import named_zarr
 from microdeconv.io.selection import Selection
 from microdeconv.io.stacks import read_header
@@ -88,7 +88,7 @@ def prepared(asked: Asked, listen: Listen, *, write: bool = True) -> tuple[Schem
     if asked.restart and folder.is_dir():
         load(folder)  # nothing else is removed
         if write:
-            shutil.rmtree(folder)
+            discard(folder)
     read_header(asked.input, build(Selection, asked.common.values))  # a bad file is told at once
     settings = _settings(asked)
     if not folder.exists() or (asked.restart and not write):
