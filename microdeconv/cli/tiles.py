@@ -17,6 +17,7 @@ from microdeconv.request import all_options
 
 if TYPE_CHECKING:
     from microdeconv.huge.prepare import Asked
+    from microdeconv.huge.slurm_array import Wishes
 
 EngineName = Literal["local", "dask", "slurm"]
 
@@ -53,11 +54,45 @@ def call(
         raise UsageError(
             "--restart with parts: one of them would throw away what others did", "restart without --shard"
         )
-    words = ["--tiles", str(stack), "-o", str(output), *(["--config", str(config)] if config else []), *typed(given)]
+    words = _words(stack, output, given, config)
     everywhere = given.pop("device", "") if given.get("device") == "all" else ""
     asked = Asked(stack, output, layers(all_options(), given, config), tuple([config] if config else []), workers,
                   part, everywhere, restart)  # fmt: skip
     return run_tiles(asked, how, words, terminal)
+
+
+def script_of(
+    stack: Path, output: Path, given: dict[str, Any], config: Path | None, wishes: Wishes, terminal: Terminal, *,
+    submit: bool,
+) -> int:  # fmt: skip
+    """Plan a stack and print, or submit, the script of its array and of what finishes it; give the exit code."""
+    from microdeconv.batch import slurm
+    from microdeconv.huge.prepare import Asked, prepared
+    from microdeconv.huge.slurm_array import both, left_of
+
+    workers = str(wishes.gpus or wishes.cpus)
+    words = _words(stack, output, given, config)
+    everywhere = given.pop("device", "") if given.get("device") == "all" else ""
+    asked = Asked(stack, output, layers(all_options(), given, config), tuple([config] if config else []), workers,
+                  device=everywhere)  # fmt: skip
+    scheme, notes = prepared(asked, terminal.listen)
+    for note in notes:
+        terminal.say(note)
+    left = left_of(scheme)
+    if not left:
+        terminal.say(f"all tiles are done: microdeconv finish {output}")
+        return 0
+    text = both(scheme, output, words, left, wishes)
+    slurm.logs(scheme.folder.resolve()).mkdir(exist_ok=True)
+    sys.stdout.write(text)
+    if submit:
+        number = slurm.submit(text, scheme.folder.resolve(), ("bash",))
+        terminal.say(f"submitted; job {number} finishes it")
+    return 0
+
+
+def _words(stack: Path, output: Path, given: dict[str, Any], config: Path | None) -> list[str]:
+    return ["--tiles", str(stack), "-o", str(output), *(["--config", str(config)] if config else []), *typed(given)]
 
 
 def run_tiles(asked: Asked, how: How, words: list[str], terminal: Terminal) -> int:
