@@ -49,7 +49,18 @@ class Sweep:
         self._process.stdin.write(f"{task} {folder}\n")
         child = self._process.stdout.readline().strip()
         inject = ["-e", f"inject={kill[0]}:signal=KILL:when={kill[1]}"] if kill else []
-        words = ["strace", "-f", "-y", "-p", child, "-e", f"trace={CALLS}", *inject, "-o", str(folder.with_suffix(".log"))]
+        words = [
+            "strace",
+            "-f",
+            "-y",
+            "-p",
+            child,
+            "-e",
+            f"trace={CALLS}",
+            *inject,
+            "-o",
+            str(folder.with_suffix(".log")),
+        ]
         with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as strace:
             assert strace.stderr is not None
             said = strace.stderr.readline()

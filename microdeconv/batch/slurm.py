@@ -192,9 +192,7 @@ def submit(text: str, output: Path, tool: Sequence[str] = ("sbatch", "--parsable
         raise UnavailableError("--submit: there is no sbatch here", "run it where jobs are submitted, or leave it out")
     logs(output).mkdir(parents=True, exist_ok=True)
     try:
-        done = subprocess.run(
-            list(tool), input=text, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = subprocess.run(list(tool), input=text, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         raise UnavailableError("sbatch does not answer", "try again later") from None
     if done.returncode:

@@ -111,10 +111,13 @@ def run_tiles(asked: Asked, how: How, words: list[str], terminal: Terminal) -> i
         from microdeconv.huge.dask_engine import library
 
         library()  # told before anything is read
+    from microdeconv.batch.prepare import passed_over
     from microdeconv.huge.drive import Drive, tiles_left
     from microdeconv.huge.prepare import prepared
     from microdeconv.huge.state import State
 
+    for warning in passed_over():
+        terminal.say(warning, "warning")
     scheme, notes = prepared(asked, terminal.listen, write=not how.dry_run)
     for note in notes:
         terminal.say(note)

@@ -1,5 +1,6 @@
-"""Killed at system calls: the result is absent or whole, and a rerun completes (rows E16, F1); all: tests/measure/sweep.py."""
+"""Killed at system calls: the result is absent or whole, and a rerun completes (rows E16, F1)."""
 
+import os
 import shutil
 
 import pytest
@@ -13,7 +14,7 @@ from microdeconv.io.stacks import digest
 
 pytest.importorskip("zarr", reason="needs the extra zarr")
 pytestmark = pytest.mark.skipif(bool(sweeps.why_not()), reason=sweeps.why_not() or "strace works here")
-FEW = 3  # points of each task
+FEW = int(os.environ.get("SWEEP_POINTS", "3"))  # of each task, spread over all of its calls
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def result(task, folder):
 
 def few(points, count=FEW):
     """Spread over all of them, the last one too."""
-    return [points[round((n + 1) * (len(points) - 1) / count)] for n in range(count)]
+    return list(dict.fromkeys(points[round((n + 1) * (len(points) - 1) / count)] for n in range(count)))
 
 
 @pytest.mark.parametrize("task", ["tile", "finish", "batch", "batch_zarr"])
