@@ -14,7 +14,7 @@ import time
 import psutil
 import pytest
 from batch_files import OPTIONS as BATCH
-from batch_files import leftovers, make_stacks, results
+from batch_files import leftovers, results
 from conftest import ROOT
 from huge_files import OPTIONS, calm, drive_for, make_stack, plan_of, scheme_for
 from kills import TILES, kill_once, outliving
