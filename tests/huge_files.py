@@ -14,11 +14,13 @@ from microdeconv.batch.worker import attempt
 from microdeconv.huge.drive import Drive
 from microdeconv.huge.jobs import Engine, Job, JobTask, Outcome
 from microdeconv.huge.prepare import Asked, prepared
-from microdeconv.huge.scheme import Scheme
+from microdeconv.huge.scheme import Scheme, work_folder
+from microdeconv.io.stacks import digest
 from microdeconv.options import convert
 from microdeconv.request import all_options
 
 SHAPE = (4, 70, 40)  # of tiles of 32: three by two
+OPTIONS = ("--psf", "psf.tif", "-n", "2", "--background", "90", "--axes", "ZYX", "--tile", "32")  # of `asked_for`
 
 
 def make_stack(folder: Path, name: str = "s.tif", shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Path:
@@ -44,6 +46,18 @@ def asked_for(folder: Path, stack: str = "s.tif", output: str = "out.ome.zarr", 
 def scheme_for(folder: Path, **given: Any) -> Scheme:
     """Plan the stack."""
     return prepared(asked_for(folder, **given), lambda *_: None)[0]
+
+
+def plan_of(folder: Path, output: str = "out.ome.zarr") -> Path:
+    """Where the plan lies."""
+    return work_folder(folder / output)
+
+
+def calm(folder: Path) -> str:
+    """Give the digest of the tiles that one process does undisturbed."""
+    wanted = scheme_for(folder, output="calm.ome.zarr")
+    assert drive_for(wanted).run() == 0
+    return digest(wanted.image)
 
 
 class Here:

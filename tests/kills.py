@@ -13,8 +13,11 @@ from pathlib import Path
 
 import psutil
 from batch_files import OPTIONS, begun, journal, leftovers, results
+from huge_files import OPTIONS as TILE_OPTIONS
 
 COMMAND = (sys.executable, "-m", "microdeconv", "batch", "s*.tif", *OPTIONS, "-q")
+
+TILES = (sys.executable, "-m", "microdeconv", "batch", "--tiles", "s.tif", *TILE_OPTIONS, "-q")
 
 
 def finish(folder: Path, output: Path, workers: int, environment: dict[str, str]) -> float:
@@ -26,9 +29,9 @@ def finish(folder: Path, output: Path, workers: int, environment: dict[str, str]
 
 
 def kill_once(folder: Path, output: Path, workers: int, after: float, dice: random.Random,
-              environment: dict[str, str]) -> str:  # fmt: skip
+              environment: dict[str, str], command: tuple[str, ...] = COMMAND) -> str:  # fmt: skip
     """Start the batch and kill -9 it, or a worker of it, at a random time after its start; say what was hit."""
-    words = (*COMMAND, "-o", str(output), "--workers", str(workers))
+    words = (*command, "-o", str(output), "--workers", str(workers))
     process = subprocess.Popen(words, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
     hit = "nothing"
     with suppress(subprocess.TimeoutExpired):

@@ -311,10 +311,14 @@ def _find_needed(todo: Todo, lines: dict[str, Done]) -> None:
         )
     if todo.journal.broken:
         todo.warnings.append(f"{todo.journal.broken} broken line(s) of the journal were passed over")
-    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
-        if not os.environ.get(name, "1").isdigit():
-            todo.warnings.append(f"{name}={os.environ[name]}: not a number, passed over")
+    todo.warnings += passed_over()
     todo.notes += todo.warnings
+
+
+def passed_over() -> list[str]:
+    """Tell which of Slurm's numbers of processors are none."""
+    names = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
+    return [f"{n}={os.environ[n]}: not a number, passed over" for n in names if not os.environ.get(n, "1").isdigit()]
 
 
 def _wait_for_late(paths: Iterable[Path], patience: float = LATE) -> None:

@@ -84,17 +84,54 @@ def script(words: Sequence[str], output: Path, folder: Path, job: Job) -> str:
     """
     heads = [
         "--job-name=microdeconv", f"--array=1-{job.tasks}", f"--output={logs(output)}/%A_%a.log", "--open-mode=append",
-        "--ntasks=1", f"--cpus-per-task={job.cpus}", f"--mem={job.memory}M", f"--time={job.time}",
-        f"--signal=B:USR1@{NOTICE}", "--requeue",
-        *([f"--gres=gpu:{job.gpus}"] if job.gpus else []), *([f"--partition={job.partition}"] if job.partition else []),
+        *_asked(job), f"--signal=B:USR1@{NOTICE}", "--requeue", *([f"--gres=gpu:{job.gpus}"] if job.gpus else []),
     ]  # fmt: skip
     call = f'{shlex.join([*program(), "batch", *words])} --shard "$SLURM_ARRAY_TASK_ID/{job.tasks}"'
-    lines = [
-        "#!/bin/bash", *(f"#SBATCH {head}" for head in heads), "",
-        f"# Slurm does not make the folder of the logs: mkdir -p {shlex.quote(str(logs(output)))}",
-        f"cd {shlex.quote(str(folder))} || exit 73",
-    ]  # fmt: skip
-    return "\n".join([*lines, *(_by_site(call) if job.requeue == "site" else _by_script(call))]) + "\n"
+    note = f"# Slurm does not make the folder of the logs: mkdir -p {shlex.quote(str(logs(output)))}"
+    return _text(heads, [note, _into(folder), *(_by_site(call) if job.requeue == "site" else _by_script(call))])
+
+
+def last_script(words: Sequence[str], log: Path, folder: Path, job: Job) -> str:
+    """Write the script of the one job that comes after an array.
+
+    Parameters
+    ----------
+    words
+        Of `microdeconv`.
+    log
+        Its log.
+    folder
+        Where it runs.
+    job
+        What is asked for; neither tasks nor GPUs.
+    """
+    heads = ["--job-name=microdeconv", f"--output={log}", "--open-mode=append", *_asked(job)]
+    return _text(heads, [_into(folder), f"exec {shlex.join([*program(), *words])}"])
+
+
+def one_after_the_other(array: str, last: str) -> str:
+    """Write a shell's script that submits an array, and a job that begins when all its tasks have ended with 0."""
+    return f"""#!/bin/bash
+# submits an array, and a job that begins when all its tasks have ended well
+job=$(sbatch --parsable <<'ARRAY'
+{array}ARRAY
+) || exit
+sbatch --parsable --dependency="afterok:${{job%%;*}}" --kill-on-invalid-dep=yes <<'LAST'
+{last}LAST
+"""
+
+
+def _asked(job: Job) -> list[str]:
+    heads = ["--ntasks=1", f"--cpus-per-task={job.cpus}", f"--mem={job.memory}M", f"--time={job.time}"]
+    return [*heads, *([f"--partition={job.partition}"] if job.partition else [])]
+
+
+def _into(folder: Path) -> str:
+    return f"cd {shlex.quote(str(folder))} || exit 73"
+
+
+def _text(heads: Sequence[str], lines: Sequence[str]) -> str:
+    return "\n".join(["#!/bin/bash", *(f"#SBATCH {head}" for head in heads), "", *lines]) + "\n"
 
 
 def _by_site(call: str) -> list[str]:
@@ -143,8 +180,8 @@ def requeues() -> Literal["site", "script"]:
     return "site" if match and str(WORK_LEFT) in re.findall(r"\d+", match[1]) else "script"
 
 
-def submit(text: str, output: Path) -> str:
-    """Submit a script; give the job's number.
+def submit(text: str, output: Path, tool: Sequence[str] = ("sbatch", "--parsable")) -> str:
+    """Submit a script, by sbatch or by a shell where it does so itself; give the (last) job's number.
 
     Raises
     ------
@@ -155,9 +192,7 @@ def submit(text: str, output: Path) -> str:
         raise UnavailableError("--submit: there is no sbatch here", "run it where jobs are submitted, or leave it out")
     logs(output).mkdir(parents=True, exist_ok=True)
     try:
-        done = subprocess.run(
-            ["sbatch", "--parsable"], input=text, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = subprocess.run(list(tool), input=text, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         raise UnavailableError("sbatch does not answer", "try again later") from None
     if done.returncode:

@@ -50,6 +50,11 @@ Scheduler = Annotated[
     typer.Option("--scheduler", metavar="slurm|ADDRESS", rich_help_panel=TILES, show_default=False,
                  help="Of Dask: workers that are Slurm jobs, or one that stands; processes here if not given."),
 ]  # fmt: skip
+Patience = Annotated[
+    float | None,
+    typer.Option("--wait-for-workers", metavar="SECONDS", min=1, rich_help_panel=TILES, show_default=False,
+                 help="Of Dask: end with 75 after so long without any worker; half a day if not given."),
+]  # fmt: skip
 
 
 def batch(
@@ -87,6 +92,7 @@ def batch(
     tiles: Tiles = False,
     engine: EngineName = "local",
     scheduler: Scheduler = None,
+    wait_for_workers: Patience = None,
     config: Config = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, write nothing.", rich_help_panel=GENERAL)
@@ -111,11 +117,12 @@ def batch(
         from microdeconv.cli.tiles import How, call, refuse_for_tiles
 
         refuse_for_tiles(items, output, freeze_from=freeze_from, verify=verify, verbose=verbose)
-        how = How(engine, scheduler, fail_fast, grace, dry_run)
+        how = How(engine, scheduler, fail_fast, grace, dry_run, wait_for_workers)
         with Terminal(log_format, quiet=quiet) as terminal:
             return call(Path(items[0]), output, given, config, workers, shard, how, terminal, restart=restart)
-    if engine != "local" or scheduler is not None:
-        raise UsageError("--engine and --scheduler are for one huge stack", "add --tiles, or leave them out")
+    if engine != "local" or scheduler is not None or wait_for_workers is not None:
+        told = "--engine, --scheduler and --wait-for-workers are for one huge stack"
+        raise UsageError(told, "add --tiles, or leave them out")
     everywhere = given.pop("device", None) if given.get("device") == "all" else None
     asked = Asked(
         tuple(items), output, layers(all_options(), given, config), tuple([config] if config else []), workers, shard,

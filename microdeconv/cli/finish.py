@@ -9,8 +9,9 @@ import typer
 
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import Terminal
+from microdeconv.cli.tiles import refuse_without_dask
 from microdeconv.cli.words import LogFormat
-from microdeconv.errors import DataError, NoInputError, UsageError
+from microdeconv.errors import DataError, NoInputError
 from microdeconv.machine import MachineOptions
 from microdeconv.options import options_of
 
@@ -28,6 +29,10 @@ def finish(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", metavar="slurm|ADDRESS", help="As of batch.", show_default=False)
     ] = None,
+    wait_for_workers: Annotated[
+        float | None,
+        typer.Option("--wait-for-workers", metavar="SECONDS", min=1, help="As of batch.", show_default=False),
+    ] = None,
     log_format: LogFormat = "auto",
     *,
     given: dict[str, Any],
@@ -39,15 +44,14 @@ def finish(
     from microdeconv.huge.prepare import Asked, shares_for
 
     check_workers(workers)
-    if scheduler is not None and engine != "dask":
-        raise UsageError("--scheduler: is Dask's", "add --engine dask")
+    refuse_without_dask(engine, scheduler, wait_for_workers)
     scheme = scheme_of(output)
     all_done(scheme)  # before any process is started
     with Terminal(log_format) as terminal:
         if engine == "dask":
             from microdeconv.huge.dask_engine import Dask
 
-            here: Any = Dask(scheme, workers, scheduler)
+            here: Any = Dask(scheme, workers, scheduler, wait_for_workers)
         else:
             from microdeconv.huge.local import Local
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from microdeconv.cli.batch import Folder, Items
+from microdeconv.cli.batch import Folder, Items, Tiles
 from microdeconv.cli.estimate import Cpus, expectations
 from microdeconv.cli.flags import layers, typed, with_options
 from microdeconv.cli.terminal import Terminal
@@ -53,13 +53,15 @@ def slurm_script(
         typer.Option("--freeze-from", metavar="STACK|first", rich_help_panel="Batch", show_default=False,
                      help="As of batch."),
     ] = None,
+    tiles: Tiles = False,
     config: Config = None,
     *,
     given: dict[str, Any],
 ) -> int:  # fmt: skip
     """Print a script for sbatch: an array of which each task does its part of a batch and is run again when need be.
 
-    The whole manifest is checked here. A rerun, or a second submit, does only what is missing.
+    The whole manifest is checked here. A rerun, or a second submit, does only what is missing. With --tiles the plan is
+    made here, and the script is for bash: it submits the array, and a job that finishes after it.
     """
     from microdeconv.batch.prepare import Asked, prepared
     from microdeconv.batch.slurm import Job, as_time, read_time, requeues, script
@@ -69,6 +71,14 @@ def slurm_script(
         asked_time = read_time(time_limit) if time_limit is not None else None
     except ValueError as why:
         raise UsageError(f"--time-limit {time_limit}: {why}", "such as 90, 04:00:00 or 1-12:00:00") from None
+    if tiles:
+        from microdeconv.cli.tiles import refuse_for_tiles, script_of
+        from microdeconv.huge.slurm_array import Wishes
+
+        refuse_for_tiles(items, output, freeze_from=freeze_from)
+        wishes = Wishes(array, asked_time, mem, cpus, gpu, partition, requeue)
+        with Terminal("auto") as terminal:
+            return script_of(Path(items[0]), output, given, config, wishes, terminal, submit=submit)
     kept = tuple([config] if config else [])
     asked = Asked(tuple(items), output, layers(all_options(), given, config), kept, shard="1/1",
                   freeze_from=freeze_from)  # fmt: skip

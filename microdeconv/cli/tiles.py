@@ -17,19 +17,24 @@ from microdeconv.request import all_options
 
 if TYPE_CHECKING:
     from microdeconv.huge.prepare import Asked
+    from microdeconv.huge.slurm_array import Wishes
 
 EngineName = Literal["local", "dask", "slurm"]
 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How tiles are done: the engine, where its scheduler is, and what `batch` was told besides."""
+    """How tiles are done: the engine, where its scheduler is, and what `batch` was told besides.
+
+    `patience` are the seconds that Dask may be without any worker; None: as many as it has by itself.
+    """
 
     engine: EngineName
     scheduler: str | None
     fail_fast: bool
     grace: float
     dry_run: bool
+    patience: float | None = None
 
 
 def call(
@@ -41,8 +46,7 @@ def call(
     from microdeconv.huge.prepare import Asked
 
     check_workers(workers)
-    if how.scheduler is not None and how.engine != "dask":
-        raise UsageError("--scheduler: is Dask's", "add --engine dask")
+    refuse_without_dask(how.engine, how.scheduler, how.patience)
     part = shard_of(shard)
     if how.engine == "slurm" and part.parts > 1:
         raise UsageError("--engine slurm with --shard: its tasks take the parts", "leave one of them out")
@@ -50,11 +54,45 @@ def call(
         raise UsageError(
             "--restart with parts: one of them would throw away what others did", "restart without --shard"
         )
-    words = ["--tiles", str(stack), "-o", str(output), *(["--config", str(config)] if config else []), *typed(given)]
+    words = _words(stack, output, given, config)
     everywhere = given.pop("device", "") if given.get("device") == "all" else ""
     asked = Asked(stack, output, layers(all_options(), given, config), tuple([config] if config else []), workers,
                   part, everywhere, restart)  # fmt: skip
     return run_tiles(asked, how, words, terminal)
+
+
+def script_of(
+    stack: Path, output: Path, given: dict[str, Any], config: Path | None, wishes: Wishes, terminal: Terminal, *,
+    submit: bool,
+) -> int:  # fmt: skip
+    """Plan a stack and print, or submit, the script of its array and of what finishes it; give the exit code."""
+    from microdeconv.batch import slurm
+    from microdeconv.huge.prepare import Asked, prepared
+    from microdeconv.huge.slurm_array import both, left_of
+
+    workers = str(wishes.gpus or wishes.cpus)
+    words = _words(stack, output, given, config)
+    everywhere = given.pop("device", "") if given.get("device") == "all" else ""
+    asked = Asked(stack, output, layers(all_options(), given, config), tuple([config] if config else []), workers,
+                  device=everywhere)  # fmt: skip
+    scheme, notes = prepared(asked, terminal.listen)
+    for note in notes:
+        terminal.say(note)
+    left = left_of(scheme)
+    if not left:
+        terminal.say(f"all tiles are done: microdeconv finish {output}")
+        return 0
+    text = both(scheme, output, words, left, wishes)
+    slurm.logs(scheme.folder.resolve()).mkdir(exist_ok=True)
+    sys.stdout.write(text)
+    if submit:
+        number = slurm.submit(text, scheme.folder.resolve(), ("bash",))
+        terminal.say(f"submitted; job {number} finishes it")
+    return 0
+
+
+def _words(stack: Path, output: Path, given: dict[str, Any], config: Path | None) -> list[str]:
+    return ["--tiles", str(stack), "-o", str(output), *(["--config", str(config)] if config else []), *typed(given)]
 
 
 def run_tiles(asked: Asked, how: How, words: list[str], terminal: Terminal) -> int:
@@ -73,24 +111,31 @@ def run_tiles(asked: Asked, how: How, words: list[str], terminal: Terminal) -> i
         from microdeconv.huge.dask_engine import library
 
         library()  # told before anything is read
-    from microdeconv.huge.drive import Drive
+    from microdeconv.batch.prepare import passed_over
+    from microdeconv.huge.drive import Drive, tiles_left
     from microdeconv.huge.prepare import prepared
+    from microdeconv.huge.state import State
 
-    scheme, notes = prepared(asked, terminal.listen)
+    for warning in passed_over():
+        terminal.say(warning, "warning")
+    scheme, notes = prepared(asked, terminal.listen, write=not how.dry_run)
     for note in notes:
         terminal.say(note)
     if how.engine == "slurm":
         from microdeconv.huge.slurm_array import submit_array
 
         return submit_array(scheme, asked, words, terminal.say, dry_run=how.dry_run)
-    progress = _Progress(terminal)
-    drive = Drive(scheme, asked.shard, _engine(scheme, asked, how), progress.tell, how.fail_fast, how.grace)
-    progress.total = len(drive.needed)
+    state = State(scheme.folder)
+    if not (how.dry_run and asked.restart):
+        state.refresh()
+    needed = tiles_left(scheme, asked.shard, state)
     part = f" in part {asked.shard}" if asked.shard.parts > 1 else ""
-    terminal.say(f"{len(drive.needed):,} of {scheme.count:,} tiles are to be done{part}")
+    terminal.say(f"{len(needed):,} of {scheme.count:,} tiles are to be done{part}")
     if how.dry_run:
-        sys.stdout.writelines(f"{unit}\n" for unit in drive.needed)
+        sys.stdout.writelines(f"{unit}\n" for unit in needed)
         return 0
+    progress = _Progress(terminal, len(needed))
+    drive = Drive(scheme, asked.shard, _engine(scheme, asked, how), progress.tell, how.fail_fast, how.grace)
     code = drive.run()
     for line in _summary(asked, code, len(drive.failed), scheme.count - len(drive.state.done)):
         terminal.say(line, "error" if line.startswith("failed") else "info")
@@ -104,7 +149,7 @@ def _engine(scheme: Any, asked: Asked, how: How) -> Any:
     if how.engine == "dask":
         from microdeconv.huge.dask_engine import Dask
 
-        return Dask(scheme, asked.workers, how.scheduler)
+        return Dask(scheme, asked.workers, how.scheduler, how.patience)
     from microdeconv.huge.local import Local
 
     return Local(scheme.folder, shares_for(scheme, asked, scheme.count))
@@ -121,6 +166,19 @@ def _summary(asked: Asked, code: int, failed: int, left: int) -> list[str]:
     else:
         lines.append(f"all tiles are done: microdeconv finish {asked.output}")
     return lines
+
+
+def refuse_without_dask(engine: str, scheduler: str | None, patience: float | None) -> None:
+    """Refuse options of Dask's for another engine.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    for flag, value in (("scheduler", scheduler), ("wait-for-workers", patience)):
+        if value is not None and engine != "dask":
+            raise UsageError(f"--{flag}: is Dask's", "add --engine dask")
 
 
 def refuse_for_tiles(items: list[str], output: Path, **given: Any) -> None:
@@ -141,8 +199,8 @@ def refuse_for_tiles(items: list[str], output: Path, **given: Any) -> None:
 class _Progress:
     """Tells of tiles that end, and of the time that the rest will take."""
 
-    def __init__(self, terminal: Terminal) -> None:
-        self.terminal, self.total, self.ended = terminal, 0, 0
+    def __init__(self, terminal: Terminal, total: int) -> None:
+        self.terminal, self.total, self.ended = terminal, total, 0
         self.began = self.last = time.monotonic()
 
     def tell(self, status: str, unit: int, told: Mapping[str, Any]) -> None:

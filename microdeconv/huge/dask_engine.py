@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import Any
 
+import microdeconv
 from microdeconv.batch.pool import ROOT
 from microdeconv.batch.worker import attempt
 from microdeconv.errors import MicrodeconvError, UnavailableError
@@ -28,10 +32,15 @@ WALL_TIME = "04:00:00"
 LIFETIME = ("225m", "10m")  # a worker leaves in order before its job's end, and not all at once
 MEMORY_SHORT = 71
 PATIENCE = 12 * 3600.0  # seconds without any worker
+SETTLE = ("numpy", "torch", "zarr")  # what the result's bytes depend on, beside ourselves
+OTHER = "other"  # a job that a worker refused, as its versions are others
+
+
+KILLED = {"exit": MEMORY_SHORT, "message": "several workers died of it", "remedy": "more memory, or a smaller --tile"}
 
 
 class NoWorkerError(MicrodeconvError):
-    """A cluster that gives nobody to do the work."""
+    """A cluster that gives nobody to do the work, or has gone."""
 
     exit_code = 75
 
@@ -51,8 +60,23 @@ def library() -> Any:
     return distributed
 
 
-def do(task: JobTask) -> tuple[str, dict[str, Any]]:
-    """Do a job in a worker of Dask; what goes wrong is told, not raised."""
+def versions() -> dict[str, str]:
+    """Give the versions that must be the same wherever tiles of one image are done."""
+    found = {"microdeconv": microdeconv.__version__}
+    for name in SETTLE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def do(task: JobTask, wanted: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Do a job in a worker of Dask whose versions are those wanted; what goes wrong is told, not raised."""
+    here = versions()
+    if here != wanted:
+        differ = [f"{name} {here.get(name)}, not {what}" for name, what in wanted.items() if here.get(name) != what]
+        return OTHER, {"message": f"a worker has {', '.join(differ)}"}
     return attempt(task, lambda *_: None)
 
 
@@ -67,6 +91,8 @@ class Dask:
         Processes here, or the most jobs of Slurm; "auto".
     scheduler
         The address of one that stands, "slurm", or None for processes here.
+    patience
+        Seconds that there may be no worker; None: half a day.
 
     Raises
     ------
@@ -74,9 +100,13 @@ class Dask:
         When the extra is missing, or the scheduler does not answer.
     """
 
-    def __init__(self, scheme: Scheme, workers: str, scheduler: str | None) -> None:
+    def __init__(self, scheme: Scheme, workers: str, scheduler: str | None, patience: float | None = None) -> None:
         distributed = library()
         self.folder = str(scheme.folder.resolve())
+        self.patience = PATIENCE if patience is None else patience
+        self._seen = self._looked = time.monotonic()
+        self._workers = 0
+        self._versions = versions()
         self._cluster: Any = None
         try:
             if scheduler == "slurm":
@@ -93,35 +123,68 @@ class Dask:
     def map(self, jobs: Iterable[Job]) -> Iterator[Outcome | None]:
         """Do jobs, see `Engine`.
 
+        A worker that dies casts suspicion on whatever it had in hand, the job that it was at and those that waited.
+        So one that several died with is tried once more at the end, alone, before it counts as failed.
+
         Raises
         ------
         NoWorkerError
-            When there has been no worker for half a day: jobs that died are replaced, but may wait in a queue.
+            When there has been no worker for too long (jobs that died are replaced, but may wait in a queue), or the
+            scheduler is gone.
+        UnavailableError
+            When a worker is of another version, or cannot take jobs at all.
         """
-        distributed = library()
         queue = iter(jobs)
         in_hand: dict[Any, Job] = {}
-        seen = looked = time.monotonic()
-        workers = 0
+        suspects: deque[Job] = deque()
+        alone = False
         while True:
-            now = time.monotonic()
-            if now - looked > TICK or not workers:
-                workers, looked = len(self.client.scheduler_info(n_workers=-1)["workers"]), now
-                seen = now if workers else seen
-            if now - seen > PATIENCE:
-                raise NoWorkerError(f"no worker was granted for {PATIENCE / 3600:g} hours", "run it again later")
-            room = max(LEAST_AHEAD, AHEAD * workers) - len(in_hand)
+            room = max(LEAST_AHEAD, AHEAD * self._count()) - len(in_hand)
             for job in islice(queue, max(room, 0)):
-                in_hand[self.client.submit(do, JobTask(self.folder, job, {"threads": 1}), pure=False)] = job
+                in_hand[self._submit(job)] = job
+            if suspects and not in_hand:
+                alone, job = True, suspects.popleft()
+                in_hand[self._submit(job)] = job
             if not in_hand:
                 return
-            try:
-                ended = distributed.wait(list(in_hand), timeout=TICK, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                ended = set()
-            for future in ended:
-                yield _outcome(in_hand.pop(future), future)
+            for future in self._ended(in_hand):
+                job = in_hand.pop(future)
+                outcome = _outcome(job, future)
+                if outcome is not None:
+                    yield outcome
+                elif alone:
+                    yield Outcome(job, "failed", KILLED)
+                else:
+                    suspects.append(job)
             yield None
+
+    def _submit(self, job: Job) -> Any:
+        return self.client.submit(do, JobTask(self.folder, job, {"threads": 1}), self._versions, pure=False)
+
+    def _count(self) -> int:
+        """Count the workers, now and then."""
+        now = time.monotonic()
+        if now - self._looked > TICK or not self._workers:
+            try:
+                self._workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
+            except (OSError, TimeoutError):
+                self._workers = 0  # the scheduler does not answer: it may come back
+            self._looked = now
+            self._seen = now if self._workers else self._seen
+        if now - self._seen > self.patience:
+            raise NoWorkerError(f"no worker for {self.patience:g} s", "run it again later: what is done stays done")
+        return self._workers
+
+    def _ended(self, in_hand: Mapping[Any, Job]) -> Iterable[Any]:
+        try:
+            ended = library().wait(list(in_hand), timeout=TICK, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return ()
+        except CancelledError:
+            ended = {future for future in in_hand if future.status == "cancelled"}
+        if any(future.status in ("cancelled", "lost") for future in ended):
+            raise NoWorkerError("the scheduler is gone", "run it again: what is done stays done")
+        return ended  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """End what was started here."""
@@ -132,16 +195,18 @@ class Dask:
         self._cluster = None
 
 
-def _outcome(job: Job, future: Any) -> Outcome:
+def _outcome(job: Job, future: Any) -> Outcome | None:
+    """Tell what came of a job; None: workers died that had it in hand."""
+    same = "install the same versions everywhere"
     if future.status == "finished":
         kind, told = future.result()
+        if kind == OTHER:
+            raise UnavailableError(told["message"], same)
         return Outcome(job, kind, told)
     error = future.exception()
     if type(error).__name__ == "KilledWorker":
-        message, code = "several workers died of it", MEMORY_SHORT
-    else:
-        message, code = f"{type(error).__name__}: {error}", UnavailableError.exit_code
-    return Outcome(job, "failed", {"exit": code, "message": message, "remedy": "more memory, or a smaller --tile"})
+        return None
+    raise UnavailableError(f"a worker could not take its job ({type(error).__name__}: {error})", same)
 
 
 def _local_cluster(distributed: Any, workers: str) -> Any:

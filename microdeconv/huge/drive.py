@@ -19,6 +19,11 @@ ITEMS_FAILED, WORK_LEFT = 3, 75
 Tell = Callable[[str, int, Mapping[str, Any]], None]  # "done" or "failed", the unit, details
 
 
+def tiles_left(scheme: Scheme, shard: Shard, state: State) -> list[int]:
+    """Give the units of a part that are not done."""
+    return [unit for unit in range(scheme.count) if shard.takes(unit) and unit not in state.done]
+
+
 @dataclass
 class Drive:
     """One process's part of a plan while it is done.
@@ -50,8 +55,7 @@ class Drive:
         self.state = State(self.scheme.folder)
         self.state.refresh()
         self.claims = Claims(self.scheme.folder / "claims")
-        self.needed = [unit for unit in range(self.scheme.count)
-                       if self.shard.takes(unit) and unit not in self.state.done]  # fmt: skip
+        self.needed = tiles_left(self.scheme, self.shard, self.state)
 
     def run(self) -> int:
         """Do them; give the exit code."""

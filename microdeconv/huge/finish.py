@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from microdeconv.batch.claims import Claims
 from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, NoInputError
-from microdeconv.huge.drive import ITEMS_FAILED
+from microdeconv.huge.drive import WORK_LEFT
 from microdeconv.huge.jobs import Engine, Job
 from microdeconv.huge.levels import parts_of
 from microdeconv.huge.scheme import Scheme, load, work_folder
 from microdeconv.huge.state import State, TileDone
-from microdeconv.io.atomic import put_tree, sync, sync_tree
+from microdeconv.io.atomic import discard, put_tree, sync, sync_tree
 from microdeconv.io.ngff import window_for
 from microdeconv.io.zarr_write import write_group
 
@@ -26,7 +25,7 @@ Tell = Callable[[str, int, int], None]
 class UnfinishedError(MicrodeconvError):
     """Tiles of a plan that are not done."""
 
-    exit_code = ITEMS_FAILED
+    exit_code = WORK_LEFT
 
 
 def scheme_of(output: Path) -> Scheme:
@@ -39,6 +38,7 @@ def scheme_of(output: Path) -> Scheme:
     """
     folder = work_folder(output)
     if not folder.is_dir():
+        discard(folder)  # whoever took it away may have been killed meanwhile
         known = "it stands already" if output.exists() else "begin it with batch --tiles"
         raise NoInputError(f"{folder}: there is no plan of tiles", known)
     return load(folder)
@@ -92,7 +92,7 @@ def finish(scheme: Scheme, output: Path, engine: Engine, tell: Tell) -> list[str
     """
     state = all_done(scheme)
     if output.exists() and not scheme.image.exists():  # it was renamed, and then somebody was killed
-        shutil.rmtree(scheme.folder)
+        discard(scheme.folder)
         return []
     if output.exists() and not scheme.told["overwrite"]:
         raise CannotCreateError(f"{output}: exists already", "move it away, then finish again")
@@ -113,7 +113,7 @@ def finish(scheme: Scheme, output: Path, engine: Engine, tell: Tell) -> list[str
         engine.close()
         claims.release(LOCK)
         state.close()
-    shutil.rmtree(scheme.folder)
+    discard(scheme.folder)
     clipped = sum(line.clipped for line in state.done.values())
     told = f"{clipped:,} voxels beyond {scheme.dtype.name} were clipped: --dtype float32 keeps them"
     return [told] if clipped else []

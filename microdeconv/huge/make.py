@@ -54,10 +54,7 @@ def make(request: Request, folder: Path, asked: Mapping[str, str], workers: int,
     MicrodeconvError
         Of the kind that fits, `CannotCreateError` among them where another process has just made the plan.
     """
-    todo = plan(request, whole=False)
-    refuse_what_needs_all(todo)
-    edge = _edge(todo, workers)
-    todo = replace(todo, channels=tuple(replace(c, cut=_cut(todo, n, edge)) for n, c in enumerate(todo.channels)))
+    todo, edge = _cut_for(request, workers)
     outcome = Outcome(todo.outputs.result, notes=list(todo.notes))
     outcome.psfs = {channel.number: channel.psf for channel in todo.channels}
     for channel in todo.channels:
@@ -69,12 +66,9 @@ def make(request: Request, folder: Path, asked: Mapping[str, str], workers: int,
     unknown = [(math.nan, math.nan)] * header.size("C")
     attributes = describe(header, [one.factor for one in levels], unknown, record_of(todo, outcome), version)
     told = {
-        "format": FORMAT, "microdeconv": microdeconv.__version__, "asked": dict(asked),
-        "input": str(request.input.resolve()), "identity": identity(request.input),
-        "selection": _selection(todo), "method": todo.method.name, "times": list(todo.times), "edge": edge,
-        "field": list(todo.stack.header.volume_shape), "axes": header.axes, "dtype": header.dtype.name,
-        "halo": [max(c.cut.halo[axis] for c in todo.channels) for axis in (0, 1)],
-        "memory": memory_of(todo), "levels": [list(one.shape) for one in levels],
+        "format": FORMAT, "microdeconv": microdeconv.__version__, "asked": dict(asked), **_layout(todo, edge),
+        "identity": identity(request.input), "selection": _selection(todo),
+        "levels": [list(one.shape) for one in levels],
         "channels": [_channel(todo, outcome, c.number) for c in todo.channels],
         "overwrite": bool(todo.values["overwrite"].value), "notes": list(dict.fromkeys(outcome.notes)),
         "ngff": version, "attributes": attributes,
@@ -87,6 +81,36 @@ def make(request: Request, folder: Path, asked: Mapping[str, str], workers: int,
             write_psf(partial / f"psf-{c}.npz", channel.psf)
         (partial / PLAN).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return scheme
+
+
+def sketch(request: Request, folder: Path, workers: int) -> Scheme:
+    """Give the tiles that `make` would plan, without what is chosen from the data; nothing is written.
+
+    Raises
+    ------
+    MicrodeconvError
+        As `make`.
+    """
+    todo, edge = _cut_for(request, workers)
+    return Scheme(folder, {**_layout(todo, edge), "channels": [{"number": c.number} for c in todo.channels]})
+
+
+def _cut_for(request: Request, workers: int) -> tuple[Plan, int]:
+    """Plan a stack and cut it; give the plan and the tiles' edge."""
+    todo = plan(request, whole=False)
+    refuse_what_needs_all(todo)
+    edge = _edge(todo, workers)
+    return replace(todo, channels=tuple(replace(c, cut=_cut(todo, n, edge)) for n, c in enumerate(todo.channels))), edge
+
+
+def _layout(todo: Plan, edge: int) -> dict[str, Any]:
+    """Tell which tiles there are, and what each takes."""
+    header = todo.header_out
+    return {
+        "input": str(todo.request.input.resolve()), "method": todo.method.name, "times": list(todo.times),
+        "edge": edge, "field": list(todo.stack.header.volume_shape), "axes": header.axes, "dtype": header.dtype.name,
+        "halo": [max(c.cut.halo[axis] for c in todo.channels) for axis in (0, 1)], "memory": memory_of(todo),
+    }  # fmt: skip
 
 
 def refuse_what_needs_all(todo: Plan) -> None:

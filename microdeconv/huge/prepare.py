@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from microdeconv.batch.shards import Shard
 from microdeconv.batch.units import Common, Layers
 from microdeconv.engine import Listen
 from microdeconv.errors import CannotCreateError, UsageError
-from microdeconv.huge.make import identity, make
+from microdeconv.huge.make import identity, make, sketch
 from microdeconv.huge.scheme import Scheme, load, work_folder
+from microdeconv.io.atomic import discard
 from microdeconv.io.names import named_zarr
 from microdeconv.io.selection import Selection
 from microdeconv.io.stacks import read_header
@@ -61,8 +61,17 @@ class Asked:
         return Common(self.output.parent, self.layers, self.kept)
 
 
-def prepared(asked: Asked, listen: Listen) -> tuple[Scheme, list[str]]:
+def prepared(asked: Asked, listen: Listen, *, write: bool = True) -> tuple[Scheme, list[str]]:
     """Give the plan, made now or before, and notes for a person.
+
+    Parameters
+    ----------
+    asked
+        What was asked for.
+    listen
+        Called with what is being done.
+    write
+        Whether a plan that is missing is made; else it is sketched, and nothing is written.
 
     Raises
     ------
@@ -78,11 +87,15 @@ def prepared(asked: Asked, listen: Listen) -> tuple[Scheme, list[str]]:
     folder = work_folder(asked.output)
     if asked.restart and folder.is_dir():
         load(folder)  # nothing else is removed
-        shutil.rmtree(folder)
+        if write:
+            discard(folder)
     read_header(asked.input, build(Selection, asked.common.values))  # a bad file is told at once
     settings = _settings(asked)
-    if not folder.exists():
+    if not folder.exists() or (asked.restart and not write):
         request = Request(asked.input, asked.output, None, None, (asked.input, *asked.kept), asked.layers)
+        if not write:
+            scheme = sketch(request, folder, _most(asked))
+            return scheme, [f"would plan {scheme.count:,} tiles of {scheme.told['edge']} voxels"]
         try:
             scheme = make(request, folder, settings, _most(asked), listen)
         except CannotCreateError:

@@ -126,6 +126,15 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def discard(folder: Path) -> None:
+    """Take a folder away: by a rename, so that it is whole or gone; then remove it, and what dead processes left so."""
+    _sweep(folder, "replaced")
+    if folder.is_dir():
+        aside = _hidden_name(folder, "replaced")
+        folder.rename(aside)
+        remove(aside)
+
+
 def _hidden_name(path: Path, state: str) -> Path:
     ending = f".{socket.gethostname()[:40]}.{os.getpid()}.{state}"
     room = LONGEST_NAME - len(os.fsencode(ending)) - 1

@@ -1,5 +1,6 @@
 """`slurm-script` through the program: bash takes what it prints, and its heads are what `estimate` says."""
 
+import json
 import os
 import re
 import shlex
@@ -8,6 +9,8 @@ from itertools import pairwise
 
 import pytest
 from batch_files import OPTIONS, make_stacks
+from huge_files import OPTIONS as TILES
+from huge_files import make_stack
 
 FIXED = ("--time-limit", "01:00:00", "--mem", "900", "--array", "2")
 
@@ -117,3 +120,35 @@ def test_nothing_to_do_is_no_job(script, program):
     done = script()
     assert (done.returncode, done.stdout) == (0, "")
     assert "3 stacks, all done already: nothing to do" in done.stderr
+
+
+def test_tiles_are_an_array_and_a_job_that_finishes(program, tmp_path):
+    """What it prints, run by bash with a stand-in for sbatch: both scripts, the second after the first."""
+    pytest.importorskip("zarr", reason="needs the extra zarr")
+    make_stack(tmp_path)
+    (tmp_path / "bin").mkdir()
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text('#!/bin/sh\nn=$(ls | grep -c "^job"); echo "$@" > job$n.args; cat > job$n.sh; echo "4$n;ours"\n')
+    sbatch.chmod(0o755)
+    path = f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"
+    done = program("slurm-script", "s.tif", "--tiles", "-o", "out.ome.zarr", *TILES, "--cpus", 2, "--array", 4,
+                   "--partition", "long", "--submit", "--requeue", "script", PATH=path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert is_bash(done.stdout)
+    array, last = ((tmp_path / f"job{n}.sh").read_text() for n in (0, 2))
+    assert (tmp_path / "job2.args").read_text().split() == [
+        "--parsable", "--dependency=afterok:40", "--kill-on-invalid-dep=yes"]  # fmt: skip
+    assert "job 42 finishes it" in done.stderr
+    told = json.loads((tmp_path / "out.ome.zarr.tiles" / "plan.json").read_text())
+    for text in (array, last):
+        assert is_bash(text)
+        asked = heads(text)
+        assert (asked["cpus-per-task"], asked["partition"], asked["time"]) == ("2", "long", "1-00:00:00")
+        assert int(asked["mem"].removesuffix("M")) * 2**20 >= 2 * 1.25 * told["memory"]
+    assert heads(array)["array"] == "1-4"
+    call = "batch --tiles s.tif -o out.ome.zarr"
+    assert re.search(rf"^.* {call} .*--workers 2 --shard \"\$SLURM_ARRAY_TASK_ID/4\" &$", array, flags=re.MULTILINE)
+    assert last.splitlines()[-1].endswith("finish out.ome.zarr --workers 2")
+    assert heads(last)["output"] == f"{tmp_path}/out.ome.zarr.finish-%j.log", "the plan's folder goes away"
+    refused = program("slurm-script", "s.tif", "--tiles", "-o", "out.ome.zarr", *TILES, "--freeze-from", "first")
+    assert (refused.returncode, "--freeze-from does not apply" in refused.stderr) == (2, True)

@@ -137,7 +137,7 @@ def test_i13_fail_fast_leaves_the_rest(tmp_path):
     assert leftovers(tmp_path / "out") == []
 
 
-def test_j15_more_tasks_than_stacks(tmp_path):
+def test_j15_j16_more_tasks_than_stacks_and_a_number_that_is_none(tmp_path):
     make_stacks(tmp_path, 2)
     names = {"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_COUNT": "9"}
     done = call(tmp_path, SLURM_CPUS_PER_TASK="abc", **names)

@@ -1,4 +1,4 @@
-"""Engines: processes here that die, an array of Slurm, workers of Dask; all give the same bytes."""
+"""Engines: processes here that die, an array of Slurm; all give the same bytes. Of Dask: tests/faults/test_dask.py."""
 
 import os
 import signal
@@ -6,9 +6,8 @@ import sys
 import threading
 import time
 
-import psutil
 import pytest
-from huge_files import Here, asked_for, drive_for, make_stack, scheme_for
+from huge_files import Here, asked_for, calm, drive_for, make_stack, scheme_for
 from slurm_fixture import Slurm, wait_for, why_not
 
 from microdeconv.batch.pool import shares
@@ -18,13 +17,6 @@ from microdeconv.huge.local import Local
 from microdeconv.io.stacks import digest
 
 pytest.importorskip("zarr", reason="needs the extra zarr")
-
-
-def calm(folder):
-    """The digest of the tiles that one process does."""
-    wanted = scheme_for(folder, output="calm.ome.zarr")
-    assert drive_for(wanted).run() == 0
-    return digest(wanted.image)
 
 
 def local(scheme, workers=1):
@@ -77,81 +69,6 @@ def test_the_missing_extra_is_told(monkeypatch):
     with pytest.raises(UnavailableError, match=r"microdeconv\[cluster\]") as caught:
         dask_engine.library()
     assert caught.value.exit_code == 69
-
-
-needs_dask = pytest.mark.skipif(
-    not all(__import__("importlib.util").util.find_spec(n) for n in ("distributed", "dask_jobqueue", "cryptography")),
-    reason="needs the extra cluster",
-)
-
-
-@needs_dask
-@pytest.mark.filterwarnings("ignore")
-def test_workers_of_dask_give_the_same_bytes_and_a_killed_one_is_replaced(tmp_path):
-    make_stack(tmp_path)
-    scheme = scheme_for(tmp_path)
-    engine = dask_engine.Dask(scheme, "1", None)
-    assert engine.client.scheduler.address.startswith("tls://127.0.0.1")
-    [pid] = engine.client.run(os.getpid).values()
-    told = []
-    drive = drive_for(scheme, engine)
-
-    def tell(status, unit, details):
-        told.append(status)
-        if len(told) == 2:
-            psutil.Process(pid).kill()
-
-    drive.tell = tell
-    assert drive.run() == 0
-    assert told == ["done"] * 6
-    assert digest(scheme.image) == calm(tmp_path)
-
-
-@needs_dask
-@pytest.mark.filterwarnings("ignore")
-def test_a_tile_that_kills_workers_fails_and_the_rest_goes_on(tmp_path, monkeypatch):
-    import dask
-
-    make_stack(tmp_path)
-    scheme = scheme_for(tmp_path)
-    monkeypatch.setattr(dask_engine, "do", killed_by_tile_2)
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        drive = drive_for(scheme, dask_engine.Dask(scheme, "1", None))
-        assert drive.run() == 3
-    assert "several workers died" in drive.failed[2]["message"]
-    assert set(drive.state.done) | set(drive.failed) == set(range(6))
-    assert 0 in drive.state.done
-
-
-def killed_by_tile_2(task):
-    from microdeconv.batch.worker import attempt
-
-    if task.job.number == 2:
-        os._exit(9)
-    return attempt(task, lambda *_: None)
-
-
-@needs_dask
-def test_a_scheduler_that_does_not_answer_is_told(tmp_path, monkeypatch):
-    make_stack(tmp_path)
-    monkeypatch.setattr(dask_engine, "ANSWER", 1)
-    with pytest.raises(UnavailableError, match="tcp://127.0.0.1:9"):
-        dask_engine.Dask(scheme_for(tmp_path), "1", "tcp://127.0.0.1:9")
-
-
-@needs_dask
-@pytest.mark.filterwarnings("ignore")
-def test_a_cluster_without_workers_is_not_waited_for_for_ever(tmp_path, monkeypatch):
-    import distributed
-
-    make_stack(tmp_path)
-    scheme = scheme_for(tmp_path)
-    monkeypatch.setattr(dask_engine, "PATIENCE", 2.0)
-    with distributed.LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster:
-        drive = drive_for(scheme, dask_engine.Dask(scheme, "1", cluster.scheduler_address))
-        with pytest.raises(dask_engine.NoWorkerError):
-            drive.run()
-    assert list((scheme.folder / "claims").iterdir()) == []
 
 
 def test_the_script_of_an_array_calls_this_plan(tmp_path, capsys):

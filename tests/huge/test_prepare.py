@@ -84,7 +84,7 @@ def test_a_damaged_plan_is_data_that_cannot_be_used(tmp_path, text):
     refused(tmp_path, 65, "plan")
 
 
-def test_tiles_that_share_a_shard_are_our_bug(tmp_path):
+def test_j13_tiles_that_share_a_shard_are_our_bug(tmp_path):
     make_stack(tmp_path)
     scheme = scheme_for(tmp_path)
     grid = read_grid(scheme.image / "0")
