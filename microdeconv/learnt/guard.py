@@ -65,8 +65,8 @@ def trust_map(
     With models m₀ (classical) and m₁ (network) of the held-out counts h and d = m₁ − m₀, the blend m₀ + a d is
     likeliest at a = Σ d (h − m₀) / m₀ / Σ d² / m₀ (one step of Fisher's scoring), with the standard error
     (Σ d² / m₀)^(−½). Sums are taken over the surroundings of each voxel by a Gaussian, so that a is smooth; where the
-    surroundings know little the whole volume's a is lent to them. A prior about zero is added, two standard errors taken
-    off, and a kept within 0 and 1: where counts cannot tell, the classical result stays.
+    surroundings know little the whole volume's a is lent to them. A prior about zero is added, two standard errors
+    taken off, and a kept within 0 and 1: where counts cannot tell, the classical result stays.
 
     Parameters
     ----------
