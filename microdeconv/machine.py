@@ -307,6 +307,11 @@ def release(device: str) -> None:
 
 def peak_memory() -> int:
     """Largest resident memory of this process so far, bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # the other call's begins with that of the process which started this one
+        told = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
+        if told:
+            return int(told[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows
