@@ -22,6 +22,7 @@ from microdeconv.io.names import MARKS
 from microdeconv.io.ngff import NEWEST, describe
 from microdeconv.io.zarr_chunks import Grid, read_grid
 from microdeconv.io.zarr_write import create_levels, plan_levels
+from microdeconv.machine import prepare
 from microdeconv.options import AUTO, for_channel
 from microdeconv.pipeline import Outcome, record_of
 from microdeconv.planning import Plan, held_bytes, plan
@@ -57,6 +58,7 @@ def make(request: Request, folder: Path, asked: Mapping[str, str], workers: int,
     todo, edge = _cut_for(request, workers)
     outcome = Outcome(todo.outputs.result, notes=list(todo.notes))
     outcome.psfs = {channel.number: channel.psf for channel in todo.channels}
+    prepare(todo.machine)  # the threads asked for: sums of other threads choose with other roundings
     for channel in todo.channels:
         outcome.settings[channel.number], notes = settled_once(todo, channel, listen)
         outcome.notes += notes
