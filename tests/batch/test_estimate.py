@@ -112,10 +112,10 @@ def test_the_rate_is_that_of_this_machine():
     assert 1e-11 < transform_rate(CPU) < 1e-6
 
 
-def test_a_real_run_keeps_within_the_memory():
-    """As the batch's workers do it, in a process of its own."""
+def test_a_real_run_keeps_within_the_memory_and_near_the_time():
+    """As the batch's workers do it, in a process of its own: its peak, and its processor's seconds."""
     code = f"""
-import json
+import json, time
 from microdeconv.machine import peak_memory, prepare
 from microdeconv.pipeline import execute
 from microdeconv.planning import plan
@@ -123,17 +123,19 @@ from microdeconv.psf.named import read_psf_file
 from microdeconv.request import Request
 from pathlib import Path
 import tempfile
+began = time.process_time()
 values = {{"psf": (read_psf_file({str(PSF)!r}),), "device": "cpu", "threads": 1, "iterations": 60}}
 with tempfile.TemporaryDirectory() as folder:
     todo = plan(Request(Path({str(SYNTHETIC)!r}), Path(folder, "a.tif"), layers=(("command line", values),)))
     prepare(todo.machine)
     execute(todo)
-print(json.dumps(peak_memory()))
+print(json.dumps([peak_memory(), time.process_time() - began]))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    peak = json.loads(done.stdout)
+    peak, took = json.loads(done.stdout)
     torch.set_num_threads(1)
     [found] = estimate([request(SYNTHETIC, iterations=60)], CPU, lambda one, why: pytest.fail(str(why)))
     assert found.memory == plan(request(SYNTHETIC, iterations=60)).memory
     assert 0.5 * found.memory < peak <= found.memory, (peak, found.memory)
+    assert took / 4 < found.seconds < took * 4, (took, found.seconds)
