@@ -15,6 +15,7 @@ from microdeconv.huge.drive import Drive
 from microdeconv.huge.jobs import Engine, Job, JobTask, Outcome
 from microdeconv.huge.prepare import Asked, prepared
 from microdeconv.huge.scheme import Scheme, work_folder
+from microdeconv.huge.state import State
 from microdeconv.io.stacks import digest
 from microdeconv.options import convert
 from microdeconv.request import all_options
@@ -51,6 +52,15 @@ def scheme_for(folder: Path, **given: Any) -> Scheme:
 def plan_of(folder: Path, output: str = "out.ome.zarr") -> Path:
     """Where the plan lies."""
     return work_folder(folder / output)
+
+
+def tiles_done(folder: Path, output: str = "out.ome.zarr") -> int:
+    """How many tiles the journal tells of; none before there is a plan."""
+    if not plan_of(folder, output).is_dir():
+        return 0
+    state = State(plan_of(folder, output))
+    state.refresh()
+    return len(state.done)
 
 
 def calm(folder: Path) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from huge_files import OPTIONS as TILE_OPTIONS
 
 COMMAND = (sys.executable, "-m", "microdeconv", "batch", "s*.tif", *OPTIONS, "-q")
 
-TILES = (sys.executable, "-m", "microdeconv", "batch", "--tiles", "s.tif", *TILE_OPTIONS, "-q")
+# one thread, as `calm` has: others add up in another order
+TILES = (sys.executable, "-m", "microdeconv", "batch", "--tiles", "s.tif", *TILE_OPTIONS, "--threads", "1", "-q")
 
 
 def finish(folder: Path, output: Path, workers: int, environment: dict[str, str]) -> float:
@@ -29,11 +31,14 @@ def finish(folder: Path, output: Path, workers: int, environment: dict[str, str]
 
 
 def kill_once(folder: Path, output: Path, workers: int, after: float, dice: random.Random,
-              environment: dict[str, str], command: tuple[str, ...] = COMMAND) -> str:  # fmt: skip
-    """Start the batch and kill -9 it, or a worker of it, at a random time after its start; say what was hit."""
+              environment: dict[str, str], command: tuple[str, ...] = COMMAND,
+              ready: Callable[[], bool] = lambda: True) -> str:  # fmt: skip
+    """Start the batch and kill -9 it, or a worker of it, at a random time after it is ready; say what was hit."""
     words = (*command, "-o", str(output), "--workers", str(workers))
     process = subprocess.Popen(words, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
     hit = "nothing"
+    while process.poll() is None and not ready():
+        time.sleep(0.02)
     with suppress(subprocess.TimeoutExpired):
         process.wait(dice.uniform(0, after))
     if process.poll() is None:

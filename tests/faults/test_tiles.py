@@ -16,7 +16,7 @@ import pytest
 from batch_files import OPTIONS as BATCH
 from batch_files import leftovers, results
 from conftest import ROOT
-from huge_files import OPTIONS, calm, drive_for, make_stack, plan_of, scheme_for
+from huge_files import OPTIONS, calm, drive_for, make_stack, plan_of, scheme_for, tiles_done
 from kills import TILES, kill_once, outliving
 
 from microdeconv.cli.app import main
@@ -136,11 +136,20 @@ def test_f4_a_signal_while_a_worker_is_in_a_long_c_call(tmp_path, tiles):
 
 
 def test_f2_kills_at_random_times(tmp_path):
-    make_stack(tmp_path)
+    make_stack(tmp_path, shape=(4, 224, 224))
     dice = random.Random(11)
-    hits = [kill_once(tmp_path, tmp_path / "out.ome.zarr", 1, 6.0, dice, ENVIRONMENT, TILES) for _ in range(6)]
-    assert set(hits) - {"nothing"}
+    output, hits, done = tmp_path / "out.ome.zarr", [], [0]
+    for place in range(6):  # soon after the start, or soon after one tile more was done
+        more = done[-1] + place % 2
+
+        def ready(more=more):
+            return tiles_done(tmp_path) >= more
+
+        hits.append(kill_once(tmp_path, output, 1, 0.2, dice, ENVIRONMENT, TILES, ready))
+        done.append(tiles_done(tmp_path))
     scheme = scheme_for(tmp_path)
+    assert len([hit for hit in hits if hit != "nothing"]) >= 3
+    assert any(0 < number < scheme.count for number in done), done
     assert drive_for(scheme).run() == 0
     assert digest(scheme.image) == calm(tmp_path)
     from huge_files import Here
