@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 import microdeconv
+from microdeconv import extras
 from microdeconv.batch.pool import ROOT
 from microdeconv.batch.worker import attempt
 from microdeconv.errors import MicrodeconvError, UnavailableError
@@ -53,11 +54,7 @@ def library() -> Any:
     UnavailableError
         When it is not installed.
     """
-    try:
-        import distributed
-    except ImportError:
-        raise UnavailableError("--engine dask needs the extra cluster", 'pip install "microdeconv[cluster]"') from None
-    return distributed
+    return extras.library("distributed", "cluster", "--engine dask")
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microdeconv.errors import DataError, MicrodeconvError, RefusedError, UnavailableError
+from microdeconv.extras import library
 from microdeconv.io.ngff import OURS, VERSIONS, read_facts
 from microdeconv.io.selection import Selection
 from microdeconv.io.tiff import ACCEPTED
@@ -30,11 +31,7 @@ def zarr_library() -> Any:
     UnavailableError
         When it is not installed.
     """
-    try:
-        import zarr
-    except ImportError:
-        raise UnavailableError("OME-Zarr needs the extra zarr", 'pip install "microdeconv[zarr]"') from None
-    return zarr
+    return library("zarr", "zarr", "OME-Zarr")
 
 
 def open_zarr(path: Path, selection: Selection) -> Stack:
