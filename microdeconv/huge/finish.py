@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from microdeconv.batch.claims import Claims
-from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, NoInputError
+from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, NoInputError, UsageError
 from microdeconv.huge.drive import WORK_LEFT
 from microdeconv.huge.jobs import Engine, Job
 from microdeconv.huge.levels import parts_of
 from microdeconv.huge.scheme import Scheme, load, work_folder
 from microdeconv.huge.state import State, TileDone
 from microdeconv.io.atomic import discard, put_tree, sync, sync_tree
+from microdeconv.io.names import named_zarr
 from microdeconv.io.ngff import window_for
 from microdeconv.io.zarr_write import write_group
 
@@ -35,10 +36,14 @@ def scheme_of(output: Path) -> Scheme:
     ------
     NoInputError
         When there is none.
+    UsageError
+        When the output is something else.
     """
     folder = work_folder(output)
     if not folder.is_dir():
         discard(folder)  # whoever took it away may have been killed meanwhile
+        if output.exists() and not named_zarr(output):
+            raise UsageError(f"{output}: no result of tiles", "give the OME-Zarr that batch --tiles was told to write")
         known = "it stands already" if output.exists() else "begin it with batch --tiles"
         raise NoInputError(f"{folder}: there is no plan of tiles", known)
     return load(folder)

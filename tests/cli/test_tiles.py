@@ -55,3 +55,10 @@ def test_from_a_part_to_a_checked_result(tmp_path, monkeypatch, capsys):
     (tmp_path / "out.ome.zarr" / "0" / "c" / "0" / "0" / "0").unlink()
     assert main(["check", "out.ome.zarr"]) == 65
     assert "0/c/0/0/0 is missing" in capsys.readouterr().err
+
+
+def test_finish_of_what_is_no_result_of_tiles(tmp_path, monkeypatch, capsys):
+    make_stack(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["finish", "s.tif"]) == 2
+    assert capsys.readouterr().err.startswith("microdeconv: s.tif: no result of tiles: give the OME-Zarr that")
