@@ -176,7 +176,7 @@ def cancel(drill: Drill) -> None:
 def memory(drill: Drill) -> None:
     """Slurm kills it for its memory, and it is submitted with more."""
     small = ("--array", "1", "--time-limit", "20", "--mem")
-    job = drill.submit(*small, "200")  # the plan sees what Slurm grants, and refuses
+    job = drill.submit(*small, "290")  # enough to start; the plan sees what Slurm grants, and refuses
     drill.ended(job)
     assert drill.slurm.state(job) == {"FAILED"}, drill.slurm.state(job)
     assert "does not fit into memory" in drill.logs()
