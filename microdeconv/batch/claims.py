@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,12 +43,25 @@ def ourselves() -> dict[str, Any]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Have INT, TERM and HUP wait: what is done on disk is noted, too."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    """Have INT, TERM and HUP wait: what is done on disk is noted, too.
+
+    A mask would not do: it is one thread's, and a signal that another takes has its handler run in the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no handler runs here
+        yield
+        return
+    heard: list[int] = []
+    before: dict[int, Any] = {}
     try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.getsignal(number) or signal.SIG_DFL
+            signal.signal(number, lambda number, _: heard.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for one in dict.fromkeys(heard):
+            signal.raise_signal(one)
 
 
 class Claims:

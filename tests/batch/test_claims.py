@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -83,12 +84,16 @@ def test_a_signal_in_the_middle_leaves_no_claim_that_nobody_knows_of(tmp_path, m
     def stop(number, frame):
         raise StoppedError
 
+    ended = threading.Event()
+    other = threading.Thread(target=ended.wait)  # it may be the one that the signal goes to
+    other.start()
     one, real = Claims(tmp_path), {"open": os.open, "unlink": Path.unlink}
 
     def disturbed(name):
         def call(*words, **how):
             done = real[name](*words, **how)
             os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.05)  # until the other thread has taken it, if it does
             return done
 
         return call
@@ -107,3 +112,5 @@ def test_a_signal_in_the_middle_leaves_no_claim_that_nobody_knows_of(tmp_path, m
         assert one.held == set() == set(tmp_path.iterdir())
     finally:
         signal.signal(signal.SIGTERM, before)
+        ended.set()
+        other.join()
