@@ -126,6 +126,12 @@ class Slurm:
         daemon.wait()
         self._start_controller()
 
+    def saved(self, job: str) -> None:
+        """Wait until a kill of slurmctld cannot lose a job: what it knows of jobs is written some seconds later only."""
+        mark = f"seen-{time.monotonic_ns()}"
+        self.ask("scontrol", "update", f"JobId={job}", f"Comment={mark}")
+        wait_for(lambda: mark.encode() in (self.folder / "state" / "job_state").read_bytes(), 30, f"{job} is saved")
+
     def _start_controller(self) -> None:
         self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
         wait_for(lambda: "UP" in self.ask("scontrol", "ping"), 20, "slurmctld")

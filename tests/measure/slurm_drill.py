@@ -10,7 +10,7 @@ time        a notice before the limit: 75, requeued
 timeout     it hangs until the limit ends it; a second submit goes on
 preempt     an urgent job takes the node; requeued
 cancel      scancel; a second submit goes on
-memory      200 MB: refused by the plan; 100 MB, told of more: killed by Slurm; a third submit with enough does it
+memory      290 MB: refused by the plan; 100 MB, told of more: killed by Slurm; a third submit with enough does it
 controller  kill -9 of slurmctld, which comes back: the task is unharmed
 """
 
@@ -29,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import psutil  # noqa: E402
 from batch_files import OPTIONS, journal, leftovers, make_stacks, results  # noqa: E402
 from slurm_fixture import Slurm, wait_for, why_not  # noqa: E402
 
@@ -67,12 +68,13 @@ class Drill:
         """Stacks that the journal has."""
         return len(journal(self.output))
 
-    def hold(self) -> None:
+    def hold(self) -> list[psutil.Process]:
         """Stop the workers, so that the batch cannot end by itself; what Slurm sends at its end continues them."""
         workers = self.slurm.pythons()
         for one in workers:
             one.suspend()
         say(f"{len(workers)} worker(s) stopped (SIGSTOP)")
+        return workers
 
     def restarts(self, job: str) -> int:
         """How often a task was queued again."""
@@ -141,8 +143,12 @@ def controller(drill: Drill) -> None:
     """The controller is killed and comes back."""
     job = drill.submit("--array", "1", "--time-limit", "20", "--mem", "1500")
     drill.until(lambda: drill.done() >= 1, 120, "a stack is done")
+    workers = drill.hold()
+    drill.slurm.saved(job)
     drill.slurm.restart_controller()
     say("slurmctld killed -9 and started again")
+    for one in workers:
+        one.resume()
     drill.ended(job)
     assert drill.slurm.state(job) == {"COMPLETED"}, drill.slurm.state(job)
 
