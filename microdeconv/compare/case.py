@@ -141,8 +141,11 @@ class Verdict:
         For a person: who wins by what and by how much more than the noise, and what is not decided.
     warnings
         First of all: a PSF that does not fit, saturation, undersampling, too many steps.
+    contenders
+        Names of those of which any may be the best: the winner alone, or all that are not certainly behind.
     """
 
     winner: str | None
     sentences: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    contenders: tuple[str, ...] = ()

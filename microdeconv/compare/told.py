@@ -112,7 +112,9 @@ def told(case: Case, found: Report) -> dict[str, Any]:
         "offset": case.camera.offset,
         "gain": case.camera.gain,
         "warnings": list(dict.fromkeys([*case.warnings, *verdict.warnings])),
-        "verdict": {"winner": verdict.winner, "sentences": list(verdict.sentences)},
+        "verdict": {
+            "winner": verdict.winner, "contenders": list(verdict.contenders), "sentences": list(verdict.sentences)
+        },
         "entries": [_entry(one) for one in case.entries],
         "figures": [
             {**asdict(one), "values": {name: float(value) for name, value in one.values.items()}}

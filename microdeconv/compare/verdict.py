@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from microdeconv.compare.case import Case, Figure, Verdict
@@ -18,11 +19,17 @@ NOISY = 0.4  # agreement of halves below which a result is noise for the most pa
 ASTRAY = -0.05  # estimated error: so far below zero the model of the image is wrong
 
 
-class _Lead(NamedTuple):
-    """The best two by a figure."""
+class _Said(NamedTuple):
+    """A verdict without its warnings."""
 
-    first: str
-    second: str
+    winner: str | None
+    contenders: list[str]
+    sentences: list[str]
+
+
+class _Lead(NamedTuple):
+    """How far one result is before another."""
+
     apart: float
     noise: float | None
     needed: float
@@ -33,15 +40,15 @@ class _Lead(NamedTuple):
 
 
 def verdict_of(case: Case, figures: Sequence[Figure]) -> Verdict:
-    """Say which result to believe, and by how much more than the noise it is better.
+    """Say which result to believe, and by how much more than the noise it is better; else which are not behind.
 
-    With a truth the PSNR decides: the best is named where it leads by more than two standard errors and by 0.1 dB.
-    Without one the estimated error decides likewise (two standard errors, 2.3 %, which are 0.1 dB), among results that
-    are not ruled out: those that do not fit the image (chi-square), change its light by more than 5 %, or are noise
-    for the most part. Nobody is named where the noise beyond the OTF would turn the order round, where PSF or noise do
-    not fit, or with less than two results that can be judged. Held-out deviance and the halves' FRC do not
-    decide; where the FRC differs it is said. `tests/measure/verdicts.py` holds all of them against known truths: the
-    error alone picks the nearest result about as often as the deviance alone.
+    With a truth the PSNR decides: a result is behind where another's is better by more than two standard errors and by
+    0.1 dB. Without one the estimated error decides likewise (2.3 % are 0.1 dB), among
+    those that are not ruled out: results that do not fit the image (chi-square), change its light by more than 5 %, or
+    are noise for the most part. What lies beyond the OTF no data can judge: a result is behind only where it is so
+    both with all the noise there counted as error and with none. The winner is the one that nobody is ahead of, if all
+    others are behind. Nobody is named where PSF or noise do not fit. Held-out deviance and the halves' FRC do not
+    decide; where the FRC differs it is said. `tests/measure/verdicts.py` holds all of them against known truths.
 
     Parameters
     ----------
@@ -51,69 +58,105 @@ def verdict_of(case: Case, figures: Sequence[Figure]) -> Verdict:
         Of `figures_of`.
     """
     known = {figure.key: figure for figure in figures}
+    names = [e.name for e in case.entries]
     warnings = [*case.warnings, *_warnings(known)]
     if "psnr" in known:
-        winner, sentences = _by_truth(known)
-        return Verdict(winner, tuple(sentences), tuple(warnings))
+        winner, contenders, sentences = _by_truth(known)
+        return Verdict(winner, tuple(sentences), tuple(warnings), tuple(contenders))
     out = _ruled_out(known)
-    winner, sentences = _by_counts(known, out, [e.name for e in case.entries])
-    return Verdict(winner, tuple(sentences), (*warnings, *(f"{name} {why}" for name, why in out.items())))
+    winner, contenders, sentences = _by_counts(known, out, names)
+    warnings += [f"{name} {why}" for name, why in out.items()]
+    return Verdict(winner, tuple(sentences), tuple(warnings), tuple(contenders))
 
 
-def _by_truth(known: Mapping[str, Figure]) -> tuple[str | None, list[str]]:
+def _by_truth(known: Mapping[str, Figure]) -> _Said:
     psnr = known["psnr"]
-    lead = _lead(psnr, DECIBELS)
-    if lead is None:
-        return None, [f"{next(iter(psnr.values))} is the only result: nothing to choose from."]
-    first, second = (f"{name} ({psnr.values[name]:.2f} dB)" for name in lead[:2])
-    if not lead.decided:
-        return None, [f"Not decided: {first} and {second} lie {lead.apart:.2g} dB apart, {_noise(lead, ' dB')}."]
+    order = ranked(psnr.values, psnr.better)
+    if len(order) == 1:
+        return _Said(None, order, [f"{order[0]} is the only result: nothing to choose from."])
+    lead = _lead([psnr], DECIBELS, *order[:2])
+    close = _ahead([psnr], order, DECIBELS)
+    if len(close) > 1:
+        first, second = (f"{name} ({psnr.values[name]:.2f} dB)" for name in order[:2])
+        apart = f"{first} and {second} lie {lead.apart:.2g} dB apart, {_noise(lead, ' dB')}"
+        return _Said(None, close, [f"Not decided: {apart}.", *_behind(order, close)])
     said = [
-        f"{lead.first} is nearest to the truth: its PSNR of {psnr.values[lead.first]:.2f} dB is {lead.apart:.2g} dB "
-        f"above that of {lead.second}, {_times(lead)}."
+        f"{order[0]} is nearest to the truth: its PSNR of {psnr.values[order[0]]:.2f} dB is {lead.apart:.2g} dB "
+        f"above that of {order[1]}, {_times(lead)}."
     ]
-    said += [_second(known[key], lead.first) for key in ("ssim", "frc_truth") if key in known]
-    return lead.first, said
+    said += [_second(known[key], order[0]) for key in ("ssim", "frc_truth") if key in known]
+    return _Said(order[0], close, said)
 
 
-def _by_counts(known: Mapping[str, Figure], out: Mapping[str, str], names: list[str]) -> tuple[str | None, list[str]]:
+def _by_counts(known: Mapping[str, Figure], out: Mapping[str, str], names: list[str]) -> _Said:
     error, beyond = known.get("error"), known.get("noise_beyond")
     unjudged = [name for name in names if error is None or name not in error.values]
     said = [f"Not judged, as it cannot be made of halves of the counts: {', '.join(unjudged)}."] if unjudged else []
     if error is None or beyond is None:
-        return None, ["Not decided: without a truth, a PSF and results of halves nothing can judge.", *said]
-    left = {name: value for name, value in error.values.items() if name not in out}
-    lead = _lead(error, SHARE, left)
-    if lead is None:
-        alone = f"only {next(iter(left))} fits the image" if left else "no result fits the image"
-        return None, [f"Not decided: {alone} among those that can be judged.", *said]
-    a, b = lead.first, lead.second
-    first, second = (f"{name} ({_percent(error.values[name])})" for name in (a, b))
-    reason = _doubt(known, error.values[a], a, {n: v + beyond.values[n] for n, v in left.items()})
-    if not lead.decided:
-        close = (
-            f"the estimated errors of {first} and {second} differ by {_percent(lead.apart)}, {_noise(lead, ' %', 100)}"
-        )
-        return None, [f"Not decided: {close}.", *_behind(error, left, lead), *said]
+        nothing = "Not decided: without a truth, a PSF and results of halves nothing can judge."
+        return _Said(None, names, [nothing, *said])
+    left = [name for name in error.values if name not in out]
+    if not left:
+        return _Said(None, names, ["Not decided: no result fits the image among those that can be judged.", *said])
+    reason = _doubt(known, error, left)
     if reason:
-        return None, [f"Not decided: {first} has the least estimated error, before {second}, but {reason}.", *said]
-    said.insert(0, f"{a} has the least estimated error, {_percent(error.values[a])} of the object's energy against "
-                   f"{_percent(error.values[b])} of {b}: {_times(lead)}.")  # fmt: skip
-    if "frc_halves" in known:
-        said.insert(1, _second(known["frc_halves"], a))
-    return a, said
+        return _Said(None, names, [f"Not decided: {reason}.", *said])
+    if len(left) == 1:
+        alone = f"{left[0]} is left alone: all others that can be judged are ruled out (see the warnings)."
+        return _Said(left[0], left, [alone, *said]) if out else _Said(None, names, [f"Not decided: {alone}", *said])
+    ends = [error, replace(error, values={name: v + beyond.values[name] for name, v in error.values.items()})]
+    close = _ahead(ends, left, SHARE)
+    if len(close) == 1:
+        return _Said(close[0], close, [*_won(known, ends, close[0], left), *said])
+    first, second = sorted(close, key=error.values.__getitem__)[:2]
+    lead = _lead(ends, SHARE, first, second)
+    errors = f"the estimated error of {first} is {_errors(ends, first)}, that of {second} {_errors(ends, second)}"
+    return _Said(None, close + unjudged, [f"Not decided: {errors}{_apart(lead)}.", *_behind(left, close), *said])
 
 
-def _lead(figure: Figure, margin: float, among: Mapping[str, float] | None = None) -> _Lead | None:
-    """The best two and what the better one must lead by; a margin without a unit is a share of the second's value."""
-    values = figure.values if among is None else among
-    if len(values) < 2:
-        return None
-    first, second = ranked(values, figure.better)[:2]
-    practical = margin if figure.unit else margin * abs(values[second])
-    noise = figure.between.get(first, {}).get(second)
-    needed = max(ERRORS * (noise or 0.0), practical)
-    return _Lead(first, second, abs(values[first] - values[second]), noise, needed)
+def _apart(lead: _Lead) -> str:
+    """Why estimated errors decide nothing."""
+    if lead.apart < 0:
+        return "; noise beyond the OTF, which the image cannot judge, turns their order round"
+    return f"; they differ by {_percent(lead.apart)}, {_noise(lead, ' %', 100)}"
+
+
+def _won(known: Mapping[str, Figure], ends: Sequence[Figure], winner: str, left: Sequence[str]) -> list[str]:
+    """What the winner wins by, and what speaks for it or against."""
+    second = min((name for name in left if name != winner), key=lambda name: sum(end.values[name] for end in ends))
+    lead = _lead(ends, SHARE, winner, second)
+    said = [
+        f"{winner} has the least estimated error, {_errors(ends, winner)} of the object's energy, before {second} "
+        f"with {_errors(ends, second)}: {_times(lead)}."
+    ]
+    return said + [_second(known[key], winner) for key in ("frc_halves",) if key in known]
+
+
+def _errors(ends: Sequence[Figure], name: str) -> str:
+    """A result's estimated error, and what it is with all the noise that the image cannot judge."""
+    least, most = (_percent(end.values[name]) for end in ends)
+    return least if least == most else f"{least} ({most} with its noise beyond the OTF)"
+
+
+def _lead(ends: Sequence[Figure], margin: float, first: str, second: str) -> _Lead:
+    """By how much one result is better than another by the figure that says least, and what it must be.
+
+    A margin without a unit is a share of the value of the one behind.
+    """
+    leads = []
+    for figure in ends:
+        one, other = figure.values[first], figure.values[second]
+        noise = figure.between.get(first, {}).get(second)
+        needed = max(ERRORS * (noise or 0.0), margin if figure.unit else margin * abs(other))
+        leads.append(_Lead(other - one if figure.better == "lower" else one - other, noise, needed))
+    return min(leads, key=lambda lead: lead.apart - lead.needed)
+
+
+def _ahead(ends: Sequence[Figure], names: Sequence[str], margin: float) -> list[str]:
+    """Those that no other is certainly better than."""
+    return [
+        name for name in names if not any(_lead(ends, margin, other, name).decided for other in names if other != name)
+    ]
 
 
 def _noise(lead: _Lead, unit: str, scale: float = 1.0) -> str:
@@ -122,9 +165,9 @@ def _noise(lead: _Lead, unit: str, scale: float = 1.0) -> str:
         return "and the image is too small to tell the noise of that"
     if lead.apart == 0:
         return "which is nothing"
-    if lead.apart <= ERRORS * lead.noise:
-        return f"with a noise of {scale * lead.noise:.2g}{unit}"
-    return "which is too little to matter"
+    if lead.apart > ERRORS * lead.noise:
+        return "which is too little to matter"
+    return f"with a noise of {scale * lead.noise:.2g}{unit}"
 
 
 def _times(lead: _Lead) -> str:
@@ -153,26 +196,23 @@ def _second(figure: Figure, winner: str) -> str:
     return f"{figure.label} prefers {order[0]}: {best:.3g}{unit} against {value:.3g}{unit}."
 
 
-def _behind(error: Figure, left: Mapping[str, float], lead: _Lead) -> list[str]:
-    """Those that are certainly not the best."""
-    rest = []
-    for name in left:
-        noise = error.between.get(lead.first, {}).get(name)
-        needed = None if noise is None else max(ERRORS * noise, SHARE * abs(left[name]))
-        if name not in lead[:2] and needed is not None and left[name] - left[lead.first] > needed:
-            rest.append(name)
-    return [f"Behind the better of the two: {', '.join(rest)}."] if rest else []
+def _behind(judged: Iterable[str], close: Collection[str]) -> list[str]:
+    """Those that are certainly not the best, and those that may be."""
+    rest = [name for name in judged if name not in close]
+    return [f"Behind: {', '.join(rest)}. The best may be any of {', '.join(close)}."] if rest else []
 
 
-def _doubt(known: Mapping[str, Figure], least: float, first: str, whole: Mapping[str, float]) -> str:
-    """Why the least estimated error is not to be believed; nothing if it is."""
+def _doubt(known: Mapping[str, Figure], error: Figure, judged: Sequence[str]) -> str:
+    """Why the estimated errors are not to be believed; nothing if they are."""
     chi = known.get("chi_square")
-    if chi is not None and min((chi.values[name] for name in whole if name in chi.values), default=0.0) > UNFIT:
+    if chi is not None and min((chi.values[name] for name in judged if name in chi.values), default=0.0) > UNFIT:
         return "PSF, background or gain do not fit the image, which all of this rests on"
+    least = min(error.values[name] for name in judged)
     if least < ASTRAY:
-        return "that is far below zero: light from outside the image, or its background, is not known well enough"
-    if min(whole, key=lambda name: whole[name]) != first:
-        return "its noise at frequencies that the PSF does not pass outweighs that"
+        return (
+            f"an estimated error of {_percent(least)} is far below zero: light from outside the image, or its "
+            "background, is not known well enough"
+        )
     return ""
 
 

@@ -86,16 +86,44 @@ def test_a_wrong_model_decides_nothing():
 
 
 def test_noise_beyond_the_otf_takes_the_decision_away():
-    said = by_counts(of("error", true=0.1, soft=0.2), beyond=of("noise_beyond", true=0.3, soft=0.0))
+    error = of("error", true=0.1, soft=0.2, third=0.9)
+    said = by_counts(error, beyond=of("noise_beyond", true=0.3, soft=0.0, third=0.0))
     assert said.winner is None
-    assert "noise at frequencies" in said.sentences[0]
+    assert "10.0 % (40.0 % with its noise beyond the OTF)" in said.sentences[0]
+    assert "turns their order round" in said.sentences[0]
+    assert said.contenders == ("true", "soft")
+    said = by_counts(error, beyond=of("noise_beyond", true=0.05, soft=0.0, third=0.0))
+    assert said.winner == "true"
+    assert said.contenders == ("true",)
+    assert "5.0 times the noise" in said.sentences[0]  # at the end that says less
+
+
+def test_behind_is_what_is_so_whatever_the_noise_beyond_is_worth():
+    error = of("error", 0.01, true=0.1, soft=0.105, third=0.3)
+    beyond = of("noise_beyond", true=0.3, soft=0.3, third=0.0)
+    assert by_counts(error, beyond=beyond).contenders == ("true", "soft", "third")
+
+
+def test_the_only_one_that_is_not_ruled_out_wins():
+    chi = of("chi_square", better="near one", true=1.3, soft=1.0, third=1.4)
+    said = by_counts(of("error", true=0.1, soft=0.2, third=0.3), figure=chi)
+    assert said.winner == "soft"
+    assert said.contenders == ("soft",)
+    assert "all others" in said.sentences[0]
 
 
 def test_those_behind_are_named():
     error = of("error", 0.01, true=0.1, soft=0.105, third=0.3)
     said = by_counts(error)
     assert said.winner is None
-    assert said.sentences[1] == "Behind the better of the two: third."
+    assert said.sentences[1] == "Behind: third. The best may be any of true, soft."
+    assert said.contenders == ("true", "soft")
+
+
+def test_a_truth_says_who_is_behind_too():
+    said = verdict_of(CASE, [of("psnr", 0.1, "higher", "dB", true=31.0, soft=30.95, third=20.0)])
+    assert said.winner is None
+    assert said.contenders == ("true", "soft")
 
 
 def test_nothing_can_be_said_without_halves():
