@@ -237,7 +237,7 @@ def _many(manifest: Path, words: _Words, output: Path | None, terminal: Terminal
     found, off = spread(stacks), differences(stacks)
     write_overview(folder / FILES[0], stacks, found, off, failed, overwrite=words.overwrite)
     summary = {
-        "stacks": [{"name": s.name, "winner": s.winner, "warnings": s.warnings} for s in stacks],
+        "stacks": [{"name": s.name, "contenders": s.contenders, "warnings": s.warnings} for s in stacks],
         "distributions": found, "differences": off, "failed": [list(one) for one in failed],
     }  # fmt: skip
     write_json(folder / FILES[1], summary, overwrite=words.overwrite)
@@ -257,7 +257,7 @@ def _told(asked: Asked, one: Listed, terminal: Terminal, words: _Words) -> Told:
     case, found = _one(asked, terminal, overwrite=words.overwrite)
     warnings = tuple(dict.fromkeys([*case.warnings, *found.verdict.warnings]))
     return Told(
-        one.name, tuple(e.name for e in case.entries), found.figures, found.verdict.winner, warnings,
+        one.name, tuple(e.name for e in case.entries), found.figures, found.verdict.contenders, warnings,
         tuple(rows(case, found.figures)),
     )  # fmt: skip
 

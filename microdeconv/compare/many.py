@@ -158,8 +158,8 @@ class Told:
         Names of the results, in order.
     figures
         All of them.
-    winner
-        Of the verdict.
+    contenders
+        Of the verdict: any of them may be the best.
     warnings
         For a person.
     rows
@@ -169,7 +169,7 @@ class Told:
     name: str
     entries: tuple[str, ...]
     figures: tuple[Figure, ...]
-    winner: str | None
+    contenders: tuple[str, ...]
     warnings: tuple[str, ...]
     rows: tuple[Mapping[str, Any], ...]
 

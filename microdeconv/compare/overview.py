@@ -154,11 +154,15 @@ def _strip(row: Mapping[str, Any], low: float, high: float) -> str:
 
 def _stacks(stacks: Sequence[Told]) -> str:
     body = [
-        f"<tr><td>{_link(one.name)}</td><td class=words>{html.escape(one.winner or 'not decided')}</td>"
+        f"<tr><td>{_link(one.name)}</td><td class=words>{html.escape(_best(one))}</td>"
         f"<td class=words>{html.escape('; '.join(one.warnings)) or '-'}</td></tr>"
         for one in stacks
     ]
     return _table(("stack", "best", "warnings"), body)
+
+
+def _best(one: Told) -> str:
+    return " or ".join(one.contenders) if len(one.contenders) < len(one.entries) else "not decided"
 
 
 def _table(heads: Sequence[str], body: Sequence[str]) -> str:

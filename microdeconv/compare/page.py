@@ -67,7 +67,7 @@ def write_page(
     """
     script, style = _asset("page.js"), _asset("page.css")
     sections = {
-        "verdict": ("Verdict", _verdict(verdict)),
+        "verdict": ("Verdict", _verdict(verdict, len(case.entries))),
         "figures": ("Figures", tables.figures_table(figures, case.entries)),
         "curves": ("Over spatial frequency", _frequency(case, curves)),
         "residuals": ("Where a result does not explain the image", _residuals(case, curves)),
@@ -139,11 +139,13 @@ def _warnings(case: Case, verdict: Verdict | None) -> str:
     return f"<aside class=warnings aria-label=Warnings><h2>Read first</h2><ul>{known}</ul></aside>" if known else ""
 
 
-def _verdict(verdict: Verdict | None) -> str:
+def _verdict(verdict: Verdict | None, results: int) -> str:
     if verdict is None or not verdict.sentences:
         return ""
     first, *others = verdict.sentences
-    mark = f"<p class=winner>{html.escape(verdict.winner)}</p>" if verdict.winner else ""
+    names = html.escape(" or ".join(verdict.contenders))
+    mark = f"<p class={'winner' if verdict.winner else 'close'}>{names}</p>" if names else ""
+    mark = mark if len(verdict.contenders) < results else ""
     rest = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in others)
     return f"{mark}<p class=lead>{html.escape(first)}</p>" + (f"<ul class=prose>{rest}</ul>" if rest else "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ START = {"spherical": 0.3, "defocus": 0.3, "blur": 0.01}  # not zero, where thei
 LOOKS = 50  # at PSFs, about
 RARE = 0.15  # radians, expected of astigmatism and coma, and
 SEEN = 8.0  # in log-odds, from which such a one is believed
+TINY = 1e-8  # a variance that is none
 CENTRED = 0.05  # voxels: near enough to the middle
 MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
@@ -115,8 +117,9 @@ def estimate_psf(
     smoothness = best_smoothness(split, centred_psf(model, found.deviations)) * ROUGHER
     ways = folds(split, FOLDS if shape[0] == 1 else 1)
     search = _Search(model, evidence, ways, smoothness, listen)
-    best, errors, gain = search.settled(found, _within(nominal, fitted))
-    whole = centred_psf(replace(model, shape=shape), best)
+    best, covariance, gain = search.settled(found, _within(nominal, fitted))
+    whole = mean_psf(replace(model, shape=shape), best, covariance)
+    errors = np.sqrt(np.diag(covariance))
     named = {n: (float(v), float(e)) for n, v, e in zip(model.terms, best, errors, strict=True) if v}
     return _told(nominal, whole, named, gain)
 
@@ -154,6 +157,22 @@ def centred_psf(model: AberratedModel, deviations: NDArray[np.float64]) -> Psf:
     return Psf(pixels, model.voxel_um, None, "estimated")
 
 
+def mean_psf(model: AberratedModel, deviations: NDArray[np.float64], covariance: NDArray[np.float64]) -> Psf:
+    """The mean PSF over what cannot be told apart: its expected squared error is least, and no narrow one is chanced.
+
+    Gauss-Hermite's three points along each axis of the deviations' covariance.
+    """
+    variances, axes = np.linalg.eigh(covariance)
+    along = (axes * np.sqrt(3 * variances.clip(0))).T[variances > TINY]
+    low, high = np.array(model.bounds).T
+    pixels = np.zeros(model.shape, np.float32)
+    for which in product((-1, 0, 1), repeat=len(along)):
+        point = deviations + np.array(which) @ along
+        share = math.prod(1 / 6 if side else 2 / 3 for side in which)
+        pixels += np.float32(share) * centred_psf(model, np.clip(point, low, high)).pixels
+    return Psf(pixels / pixels.sum(), model.voxel_um, None, "estimated")
+
+
 def _within(psf: Psf, shape: tuple[int, int, int]) -> Psf:
     """The middle of a PSF."""
     inner = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(psf.pixels.shape, shape, strict=True))
@@ -189,10 +208,11 @@ class _Search:
         return self.cost_of(centred_psf(self.model, deviations)) + float(np.square(deviations / spread).sum()) / 2
 
     def settled(self, found: Spectral, nominal: Psf) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Give the deviations at the least cost, the common ones first, their errors, and the gain over the nominal."""
+        """Give the deviations at the least cost, their covariance, and the gain over the nominal PSF."""
         terms, volume = self.model.terms, self.model.shape[0] > 1
         places = [0, terms.index("spherical" if volume else "defocus")]
         bounds, steps = np.array(self.model.bounds)[places], np.array([STEPS[terms[place]] for place in places])
+        bend = np.array([SPREAD[terms[place]] for place in places]) ** -2.0
         best = np.zeros(len(terms))
 
         def cost(pair: NDArray[np.float64]) -> float:
@@ -200,22 +220,24 @@ class _Search:
 
         size, aberration = found.deviations[places]
         starts = [np.array(pair) for pair in ((size, aberration), (size, -aberration), *(FAR if volume else WIDE))]
-        settled = lowest(cost, min(starts, key=cost), steps, bounds, (1,) if volume else (1, 0.5, 0.25))
+        settled = lowest(cost, min(starts, key=cost), steps, bounds, (1,) if volume else (1, 0.5, 0.25), bend)
         if volume:
             self.fine = True
-            settled = lowest(cost, settled.point, steps, bounds, (0.5, 0.25))
+            settled = lowest(cost, settled.point, steps, bounds, (0.5, 0.25), bend)
         least, gain = settled.cost, self.cost_of(nominal) - settled.cost
         best = _with(best, places, settled.point)
-        errors = _with(np.zeros(len(terms)), places, settled.errors)
+        covariance = np.zeros((len(terms), len(terms)))
+        covariance[np.ix_(places, places)] = settled.covariance
         if self.fine:
             self.fine = False
+            self.smoothness /= ROUGHER  # rough objects speak for blur
             least = self.cost(best)
         for place, name in enumerate(terms):
             if place not in places and name in STEPS:
                 moved, lower = self._along(place, STEPS[name], best, least)
                 if lower < least - SEEN:
                     best, least, gain = moved, lower, gain + least - lower
-        return best, errors, gain
+        return best, covariance, gain
 
     def _along(
         self, place: int, step: float, best: NDArray[np.float64], cost: float

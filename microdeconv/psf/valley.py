@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEAR = 1.6  # steps from the least: looks that near shape the surface
+FEWEST = 7  # looks that shape it, those further away as well if there are no others
 FAR = 1.5  # steps that the surface is followed, at most
 MOVES = 3  # of the middle, before the steps shrink anyway
 SETTLED = 0.75  # steps: a middle that moves less is near enough
@@ -27,13 +28,13 @@ class Least(NamedTuple):
         (2,).
     cost
         There.
-    errors
-        (2,): how far each may move, the other following, before the cost grows by a half; zero if unknown.
+    covariance
+        (2, 2): the inverse of how sharply the cost bends there; zero if too few looks tell.
     """
 
     point: NDArray[np.float64]
     cost: float
-    errors: NDArray[np.float64]
+    covariance: NDArray[np.float64]
 
 
 def lowest(
@@ -42,6 +43,7 @@ def lowest(
     steps: NDArray[np.float64],
     bounds: NDArray[np.float64],
     shrinks: Sequence[float],
+    bend: NDArray[np.float64],
 ) -> Least:
     """Find where a function is least: looks around a middle, a quadratic surface through them, on to its least.
 
@@ -55,6 +57,8 @@ def lowest(
         (2, 2): least and greatest values of both.
     shrinks
         Factors on the steps, one after another.
+    bend
+        (2,): second derivatives of the part of the cost that is known; the rest is taken to bend no less than not.
 
     References
     ----------
@@ -69,21 +73,21 @@ def lowest(
         return key
 
     middle = vertex = look(start)
-    errors = np.zeros(2)
+    covariance = np.zeros((2, 2))
     for factor in shrinks:
         step = steps * factor
         for _ in range(MOVES):
             for around in _around(middle):
                 look(np.array(middle) + step * around)
             least = min(tried, key=tried.__getitem__)
-            to, errors = _vertex(tried, np.array(least), step)
+            to, covariance = _vertex(tried, np.array(least), step, bend)
             vertex = look(to)
             before, middle = middle, min(tried, key=tried.__getitem__)
             if np.abs((np.array(middle) - before) / step).max() <= SETTLED:
                 break
     if tried[vertex] < tried[middle] + AS_LOW:
         middle = vertex
-    return Least(np.array(middle), tried[middle], errors)
+    return Least(np.array(middle), tried[middle], covariance)
 
 
 def _around(middle: tuple[float, ...]) -> NDArray[np.float64]:
@@ -93,20 +97,21 @@ def _around(middle: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def _vertex(
-    tried: dict[tuple[float, ...], float], least: NDArray[np.float64], step: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the quadratic surface through the looks near the least one has its own, if it has one, and how sharply."""
+    tried: dict[tuple[float, ...], float], least: NDArray[np.float64], step: NDArray[np.float64],
+    bend: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """Where the quadratic surface through the looks near the least one has its own, and the inverse of its bend."""
     away = (np.array(list(tried)) - least) / step
-    near = np.abs(away).max(axis=1) <= NEAR
+    far = np.abs(away).max(axis=1)
+    near = np.argsort(far, kind="stable")[: max(np.count_nonzero(far <= NEAR), FEWEST)]
     a, b = away[near].T
-    flat = least, np.zeros(2)
-    if a.size < 6:
-        return flat
+    if a.size < FEWEST:
+        return least, np.zeros((2, 2))
     values = np.array(list(tried.values()))[near]
     parts = np.stack([np.ones_like(a), a, b, a * a / 2, b * b / 2, a * b], axis=1)
     _, da, db, aa, bb, ab = np.linalg.lstsq(parts, values - values.min(), rcond=None)[0]
-    if aa <= 0 or aa * bb <= ab * ab:
-        return flat
-    covariance = np.linalg.inv(np.array([[aa, ab], [ab, bb]]))
+    known = np.diag(bend * step**2)
+    bends, axes = np.linalg.eigh(np.array([[aa, ab], [ab, bb]]) - known)
+    covariance = np.linalg.inv(axes * np.maximum(bends, 0) @ axes.T + known)
     to = np.clip(-covariance @ np.array([da, db]), -FAR, FAR)
-    return np.asarray(least + step * to), np.asarray(step * np.sqrt(np.diag(covariance)))
+    return least + step * to, covariance * np.outer(step, step)

@@ -95,7 +95,9 @@ def seen(monkeypatch):
 
 def test_units_are_not_mixed():
     def told(name, unit, a, b):
-        return Told(name, ("a", "b"), (Figure("finest", "finest", "", "lower", unit, {"a": a, "b": b}),), None, (), ())
+        return Told(
+            name, ("a", "b"), (Figure("finest", "finest", "", "lower", unit, {"a": a, "b": b}),), ("a", "b"), (), ()
+        )
 
     stacks = [told("one", "nm", 200.0, 250.0), told("two", "voxels", 2.0, 3.0), told("three", "nm", 300.0, 250.0)]
     off = differences(stacks)

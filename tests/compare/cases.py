@@ -86,6 +86,7 @@ def verdict_for(case: Case) -> Verdict:
          f"By NRMSE {names[0]} and {names[-1]} do not differ by more than the noise.",
          "Sharpness decides nothing by itself."),
         ("The PSF may be too narrow: the residual of every result has structure.",),
+        (names[0],),
     )  # fmt: skip
 
 
