@@ -18,7 +18,7 @@ SEED = 21
 NEAR = 16.0  # voxels (half as many along z): trust is found for surroundings of about that width
 LENT = 0.05  # of the whole volume's evidence is lent to each place
 DOUBT = 4.0  # evidence for no trust that is there before any count: counts that tell less change nothing
-CAUTION = 1.0  # standard errors by which trust is taken lower
+CAUTION = 2.5  # standard errors by which trust is taken lower: a wrong PSF misleads by more than the noise
 ALARM = 1.05  # chi-square of the classical result from which the PSF or the noise model does not fit
 FLUX = 0.02  # share of the light by which what is taken of the network may change it, or
 SIGMAS = 4.0  # times the noise of the sum
@@ -65,8 +65,8 @@ def trust_map(
     With models m₀ (classical) and m₁ (network) of the held-out counts h and d = m₁ − m₀, the blend m₀ + a d is
     likeliest at a = Σ d (h − m₀) / m₀ / Σ d² / m₀ (one step of Fisher's scoring), with the standard error
     (Σ d² / m₀)^(−½). Sums are taken over the surroundings of each voxel by a Gaussian, so that a is smooth; where the
-    surroundings know little the whole volume's a is lent to them. A prior about zero is added, a standard error taken
-    off, and a kept within 0 and 1: where counts cannot tell, the classical result stays.
+    surroundings know little the whole volume's a is lent to them. A prior about zero is added, some standard errors are
+    taken off, and a kept within 0 and 1: where counts cannot tell, the classical result stays.
 
     Parameters
     ----------
