@@ -17,6 +17,7 @@ from microdeconv.errors import DataError, UsageError
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.selection import Selection
 from microdeconv.io.tiff import ACCEPTED
+from microdeconv.learnt.foretelling import foretold_by_network
 from microdeconv.machine import MachineOptions, machine_for, threads_set
 from microdeconv.methods import METHODS, method_named
 from microdeconv.optics import Optics
@@ -200,7 +201,7 @@ def estimate_psf(
     shape = auto_shape(optics, Zyx(*voxel_um), (volume.shape[0], volume.shape[1], volume.shape[2]))
     if free:
         return free_form(split, compute_psf(optics, Zyx(*voxel_um), shape), optics)
-    return parametric(light_of_counts(volume, eye), split, optics, Zyx(*voxel_um), shape)
+    return parametric(light_of_counts(volume, eye), split, optics, Zyx(*voxel_um), shape, judge=foretold_by_network)
 
 
 def _known(method: Method) -> dict[str, Option]:

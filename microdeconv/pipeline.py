@@ -20,6 +20,7 @@ from microdeconv.io.preview import projections, write_preview
 from microdeconv.io.record import write_record, write_settings
 from microdeconv.io.selection import Selection
 from microdeconv.io.stacks import digest, write_stack
+from microdeconv.learnt.foretelling import foretold_by_network
 from microdeconv.machine import peak_memory, release
 from microdeconv.optics import Model
 from microdeconv.options import AUTO, for_channel, options_of, settled_for
@@ -122,7 +123,9 @@ def estimated(
     split = split_for(volume, camera, background, todo.machine.device, ESTIMATED)
     theory = todo.group(Model).settled(channel.optics.na or 0.0)
     size = (shape[0], shape[1], shape[2])
-    found = estimate_psf(light_of_counts(volume, camera), split, channel.optics, voxel, size, theory, listen)
+    found = estimate_psf(
+        light_of_counts(volume, camera), split, channel.optics, voxel, size, theory, listen, foretold_by_network
+    )
     notes = [] if found.sure else [f"channel {channel.number}: the nominal PSF is kept, {found.why}"]
     return found.psf, notes
 

@@ -90,6 +90,7 @@ def _estimated(
     values = layered(options.values(), above)
     one = read_channel(path, values, above)
 
+    from microdeconv.learnt.foretelling import foretold_by_network
     from microdeconv.psf.blind import estimate_free
     from microdeconv.psf.compute import compute_psf
     from microdeconv.psf.estimate import estimate_psf
@@ -103,7 +104,7 @@ def _estimated(
         voxel, shape = _nominal(path, one)
         if not free:
             light = light_of_counts(one.volume, eye)
-            found = estimate_psf(light, split, one.optics, voxel, shape, theory, terminal.listen)
+            found = estimate_psf(light, split, one.optics, voxel, shape, theory, terminal.listen, foretold_by_network)
             return found, [*one.notes, *(f"PSF: {note}" for note in found.psf.notes)]
         first = compute_psf(one.optics, voxel, shape, theory)
     else:

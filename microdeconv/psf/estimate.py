@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from microdeconv.stack import Psf, Zyx
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from microdeconv.psf.evidence import Judge
     from microdeconv.psf.spectrum import Spectral
 
 STEPS = {
@@ -79,6 +81,7 @@ def estimate_psf(
     shape: tuple[int, int, int],
     theory: str = "auto",
     listen: Listen | None = None,
+    judge: Judge | None = None,
 ) -> Estimated:
     """Find how far the PSF of an image deviates from that of its optics.
 
@@ -102,6 +105,9 @@ def estimate_psf(
         Of the PSF, see `compute_psf`.
     listen
         Called with what is being done, the step and how many there may be.
+    judge
+        Foretells the unused counts of a single plane, as `learnt.foretelling.foretold_by_network` does. Otherwise total
+        variation stands for what is known of objects, and smooth ones speak for PSFs that are too wide.
 
     Raises
     ------
@@ -114,9 +120,12 @@ def estimate_psf(
     evidence = SpectralEvidence(light, model)
     start = np.array([START.get(name, 0.0) for name in model.terms])
     found = evidence.fit(start)
-    smoothness = best_smoothness(split, centred_psf(model, found.deviations)) * ROUGHER
-    ways = folds(split, FOLDS if shape[0] == 1 else 1)
-    search = _Search(model, evidence, ways, smoothness, listen)
+    smoothness = best_smoothness(split, centred_psf(model, found.deviations))
+    rough, smooth = (partial(held_out_deviance, smoothness=smoothness * by) for by in (ROUGHER, 1.0))
+    if shape[0] == 1:
+        search = _Search(model, evidence, folds(split, FOLDS), (judge or rough,), listen)
+    else:  # rough objects speak for blur
+        search = _Search(model, evidence, [split], (rough, foretold, smooth), listen)
     best, covariance, gain = search.settled(found, _within(nominal, fitted))
     whole = mean_psf(replace(model, shape=shape), best, covariance)
     errors = np.sqrt(np.diag(covariance))
@@ -187,9 +196,8 @@ class _Search:
     model: AberratedModel
     evidence: SpectralEvidence
     ways: list[Split]
-    smoothness: float
+    judges: tuple[Judge, ...]  # at first, near the least, and for what follows
     listen: Listen | None
-    fine: bool = False
     done: int = 0
 
     def cost_of(self, psf: Psf) -> float:
@@ -199,7 +207,7 @@ class _Search:
         self.done += 1
         if self.listen:
             self.listen("estimating the PSF", self.done, max(self.done, LOOKS))
-        fits = (foretold(way, psf) if self.fine else held_out_deviance(way, psf, self.smoothness) for way in self.ways)
+        fits = (self.judges[0](way, psf) for way in self.ways)
         return self.evidence.cost(torch.from_numpy(psf.pixels)) + sum(fit.deviance for fit in fits) / TEMPER
 
     def cost(self, deviations: NDArray[np.float64]) -> float:
@@ -222,15 +230,14 @@ class _Search:
         starts = [np.array(pair) for pair in ((size, aberration), (size, -aberration), *(FAR if volume else WIDE))]
         settled = lowest(cost, min(starts, key=cost), steps, bounds, (1,) if volume else (1, 0.5, 0.25), bend)
         if volume:
-            self.fine = True
+            self.judges = self.judges[1:]
             settled = lowest(cost, settled.point, steps, bounds, (0.5, 0.25), bend)
         least, gain = settled.cost, self.cost_of(nominal) - settled.cost
         best = _with(best, places, settled.point)
         covariance = np.zeros((len(terms), len(terms)))
         covariance[np.ix_(places, places)] = settled.covariance
-        if self.fine:
-            self.fine = False
-            self.smoothness /= ROUGHER  # rough objects speak for blur
+        if volume:
+            self.judges = self.judges[1:]
             least = self.cost(best)
         for place, name in enumerate(terms):
             if place not in places and name in STEPS:

@@ -134,7 +134,7 @@ def held_out_deviance(split: Split, psf: Psf, smoothness: float | None = None) -
     import torch
 
     with torch.inference_mode():
-        problem = _problem(split, psf)
+        problem = problem_of(split, psf)
         if smoothness is not None:
             return _best(problem, split, total_variation(problem, TotalVariation(smoothness, "momentum")))
         return min((_best(problem, split, richardson_lucy(problem, way)) for way in WAYS), key=lambda f: f.deviance)
@@ -159,14 +159,14 @@ def foretold(split: Split, psf: Psf) -> Fit:
     (first, last), steps = FALLING, FLAT_STEPS if psf.pixels.shape[0] == 1 else STEPS
     best = Fit(math.inf, math.inf, 0, split.held)
     with torch.inference_mode():
-        problem = _problem(split, psf)
+        problem = problem_of(split, psf)
         for done, iterate in enumerate(islice(falling_variation(problem, first, last, steps), steps), 1):
             if done % EVERY:
                 continue
-            judged = _judged(problem, split, iterate.image, done)
-            best = min(best, judged, key=lambda fit: fit.deviance)
-            risen = judged.deviance > best.deviance + RISEN
-            if best is not judged and done >= PATIENCE + (1.2 if risen else 2) * best.steps:
+            fit = judged(problem, split, iterate.image, done)
+            best = min(best, fit, key=lambda fit: fit.deviance)
+            risen = fit.deviance > best.deviance + RISEN
+            if best is not fit and done >= PATIENCE + (1.2 if risen else 2) * best.steps:
                 break
     return best
 
@@ -228,7 +228,8 @@ def best_smoothness(split: Split, psf: Psf) -> float:
     return min(SMOOTHNESS, key=lambda weight: held_out_deviance(split, psf, weight).deviance)
 
 
-def _problem(split: Split, psf: Psf) -> Problem:
+def problem_of(split: Split, psf: Psf) -> Problem:
+    """The kept counts, to be deconvolved with a PSF."""
     from microdeconv.blur import Blur
 
     shape = split.kept.shape
@@ -236,8 +237,18 @@ def _problem(split: Split, psf: Psf) -> Problem:
     return Problem(split.kept, blur, split.share * split.background, split.share * split.level)
 
 
-def _judged(problem: Problem, split: Split, image: Tensor, steps: int) -> Fit:
-    """Compare what an object foretells with the held-out counts."""
+def judged(problem: Problem, split: Split, image: Tensor, steps: int) -> Fit:
+    """Compare what an object foretells with the held-out counts.
+
+    Parameters
+    ----------
+    problem
+        Foretells the kept counts of `image`, an object on its grid.
+    split
+        Holds those that judge.
+    image, steps
+        The object, and the steps that it took.
+    """
     predicted = problem.predict(image).mul_((1 - split.share) / split.share)
     per_voxel = poisson_deviance(split.held, predicted)
     return Fit(per_voxel * split.held.numel(), per_voxel, steps, predicted)
@@ -249,10 +260,10 @@ def _best(problem: Problem, split: Split, iterates: Iterator[Iterate]) -> Fit:
     for steps, iterate in enumerate(islice(iterates, LOOKS[-1]), 1):
         if steps not in LOOKS:
             continue
-        judged = _judged(problem, split, iterate.image, steps)
-        if judged.deviance >= best.deviance:
+        fit = judged(problem, split, iterate.image, steps)
+        if fit.deviance >= best.deviance:
             break
-        best = judged
+        best = fit
     return best
 
 

@@ -17,6 +17,7 @@ from skimage.registration import phase_cross_correlation
 from microdeconv import machine, quality
 from microdeconv.camera import CameraOptions
 from microdeconv.engine import problem_for, settle
+from microdeconv.learnt.foretelling import foretold_by_network
 from microdeconv.methods import METHODS
 from microdeconv.optics import Optics, completed
 from microdeconv.psf.aberrated import AberratedModel
@@ -94,7 +95,9 @@ def main():
         )
         started = time.perf_counter()
         split = split_for(scene.counts, settings.camera, settings.background, "cpu", ESTIMATED)
-        found = estimate_psf(light_of_counts(scene.counts, settings.camera), split, optics, voxel, shape)
+        found = estimate_psf(
+            light_of_counts(scene.counts, settings.camera), split, optics, voxel, shape, judge=foretold_by_network
+        )
         seconds = time.perf_counter() - started
         real, plain, ours = (best_stop(scene, psf, truth, here) for psf in (truth, nominal, found.psf))
         rows.append((ours - real, ours - plain))
