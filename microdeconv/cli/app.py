@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         shown = getattr(error, "format_message", None)
         if shown is not None:
-            return _end(shown(), getattr(error, "exit_code", 2), words)
+            return _end(shown().replace("Value error, ", ""), getattr(error, "exit_code", 2), words)
         if "-v" in words or "--verbose" in words:
             raise
         return _end(f"a bug of ours: {type(error).__name__}: {error}; run again with -v and report it", OUR_BUG, words)

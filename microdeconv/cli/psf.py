@@ -31,7 +31,7 @@ def read_shape(raw: str) -> tuple[int, int, int]:
     """
     parts = raw.replace(",", " ").split()
     if len(parts) != 3 or not all(p.isdigit() and int(p) % 2 and int(p) < 2000 for p in parts):
-        raise UsageError(f"--shape {raw}: not three odd sizes", "write --shape 63,101,101")
+        raise UsageError(f"--shape {raw}: not three odd sizes below 2000", "write --shape 63,101,101")
     z, y, x = (int(p) for p in parts)
     return z, y, x
 
@@ -59,10 +59,12 @@ def compute(
     refuse_idle_optics([(optics, values)])
 
     from microdeconv.io.atomic import check_output
+    from microdeconv.io.names import check_psf_name
     from microdeconv.io.preview import write_psf_picture
     from microdeconv.psf.compute import compute_psf
     from microdeconv.psf.file import write_psf
 
+    check_psf_name(output)
     pictured = output.with_suffix(".png")
     for path in (output, pictured) if picture else (output,):
         check_output(path, [], overwrite=overwrite, parents=False)

@@ -61,11 +61,13 @@ def estimate(
 ) -> int:
     """Estimate a PSF from the image itself; where the image cannot tell, the optics' own PSF is written, and said."""
     from microdeconv.io.atomic import check_output
+    from microdeconv.io.names import check_psf_name
 
     options = channel_options(Model)
     above = layers(options.values(), given, config)
     if start is not None and not free:
         raise UsageError("--start serves --free only", "add --free, or leave it out")
+    check_psf_name(output)
     pictured = output.with_suffix(".png")
     for wanted in (output, pictured) if picture else (output,):
         check_output(wanted, [path, *([start] if start else [])], overwrite=overwrite, parents=False)

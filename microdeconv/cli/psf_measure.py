@@ -83,10 +83,12 @@ def measure(
 
     from microdeconv.io.atomic import check_output
     from microdeconv.io.bead_page import write_page
+    from microdeconv.io.names import check_psf_name
     from microdeconv.io.table import write_table
     from microdeconv.psf.file import write_psf
     from microdeconv.psf.measure import measure_psf, told
 
+    check_psf_name(output)
     table, report = output.with_suffix(".csv"), output.with_suffix(".html")
     for path in (output, table, report) if page else (output, table):
         check_output(path, inputs, overwrite=overwrite, parents=False)

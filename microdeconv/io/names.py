@@ -74,3 +74,15 @@ def check_result_name(path: Path, wanted: str, said: str) -> None:
     if wanted in ENDINGS and named_zarr(path) != (wanted == "ome-zarr"):
         raise UsageError(f"{said}: is not for --format {wanted}", f"end the name in {ENDINGS[wanted]}, or leave "
                          "--format out")  # fmt: skip
+
+
+def check_psf_name(path: Path) -> None:
+    """Refuse to write a PSF under the name of another kind of file, before the work.
+
+    Raises
+    ------
+    UsageError
+        With the ending that is right.
+    """
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"{path}: PSFs are TIFF files", "end the name in .tif")

@@ -43,7 +43,7 @@ MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
 ENOUGH = 3.0  # in log-odds over the nominal PSF, from which an estimate is believed, and
-SHARPER = 20.0  # where its peak is higher: optics seldom do better than theory, and dim images deconvolve worse with it
+SHARPER = 100.0  # where its peak is higher: optics seldom beat theory, and dim images deconvolve worse with it
 
 Listen = Callable[[str, int, int], None]
 
@@ -137,7 +137,10 @@ def _told(nominal: Psf, found: Psf, named: Mapping[str, tuple[float, float]], ga
     """Take the estimate, or the nominal PSF where it is not clearly likelier, and say why."""
     enough = enough_for(nominal, found)
     if gain < enough:
-        why = f"the image cannot tell it from the nominal PSF (log-odds {gain:.1f}, {enough:g} would do)"
+        odds = f"(log-odds {gain:.1f}, {enough:g} would do)"
+        why = f"the image cannot tell it from the nominal PSF {odds}"
+        if gain >= ENOUGH:
+            why = f"the image speaks for a sharper PSF than that of the optics {odds}: check NA and wavelength"
         return Estimated(replace(nominal, source=f"{nominal.source}; {why}"), named, gain, sure=False, why=why)
     why = f"log-odds {gain:.1f} over the nominal PSF"
     words = ", ".join(f"{name} {value:+.2f}" for name, (value, _) in named.items() if abs(value) >= 0.005)

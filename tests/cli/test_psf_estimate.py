@@ -70,6 +70,9 @@ def test_bad_words(stack, tmp_path, capsys):
     assert "--na" in capsys.readouterr().err
     assert main(["psf", "estimate", str(stack), "-o", out, "--start", "x.tif"]) == 2
     assert main(["psf", "estimate", str(tmp_path / "none.tif"), "-o", out, *OPTICS]) == 66
+    assert main(["psf", "estimate", str(stack), "-o", str(tmp_path / "p.png"), *OPTICS]) == 2
+    assert "end the name in .tif" in capsys.readouterr().err
+    assert main(["psf", "compute", str(tmp_path / "p.png"), *OPTICS, "--voxel", "0.2", "0.1", "0.1"]) == 2
     assert main(["run", str(stack), "--psf", "estimate", "--psf", "x.tif", *OPTICS]) == 2
     assert main(["run", str(stack), "--psf", "estimate"]) == 65
     blank = tmp_path / "blank.tif"

@@ -91,6 +91,8 @@ def test_bad_input_is_one_line_and_its_code(program, beads):
         assert (done.returncode, done.stderr.count("\n")) == (code, 1), (words, done.stderr)
         assert said in done.stderr
         assert not (beads / "psf.tif").exists()
+    done = program("psf", "measure", "beads.tif", "-o", "psf.csv")
+    assert (done.returncode, "end the name in .tif" in done.stderr) == (2, True)
     done = program("psf", "measure", "beads.tif", "-o", "there.tif")
     assert done.returncode == 73
     assert "--overwrite" in done.stderr
