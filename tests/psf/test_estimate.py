@@ -9,7 +9,7 @@ from microdeconv.optics import Optics, completed
 from microdeconv.psf.aberrated import AberratedModel
 from microdeconv.psf.blind import estimate_free
 from microdeconv.psf.compute import compute_psf
-from microdeconv.psf.estimate import centred_psf, enough_for, estimate_psf
+from microdeconv.psf.estimate import centred_psf, enough_for, estimate_psf, mean_psf
 from microdeconv.psf.fit import split_counts
 from microdeconv.psf.from_counts import light_of_counts, split_for, telling_box
 from microdeconv.psf.spectrum import SpectralEvidence
@@ -80,6 +80,21 @@ def test_a_sharper_psf_needs_more_evidence():
     model = model_of()
     nominal, sharp, wide = (true_psf(model, size=s) for s in (0, -0.1, 0.1))
     assert enough_for(nominal, wide) < enough_for(nominal, sharp)
+
+
+def test_the_mean_over_what_cannot_be_told_apart():
+    model = model_of(FLAT, (1, 25, 25))
+    at, none = np.zeros(len(model.terms)), np.zeros((len(model.terms),) * 2)
+    at[0] = 0.1
+    sure = mean_psf(model, at, none)
+    np.testing.assert_allclose(sure.pixels, true_psf(model, size=0.1).pixels, rtol=1e-5)
+    unsure = none.copy()
+    unsure[0, 0] = 0.1**2
+    mean = mean_psf(model, at, unsure)
+    three = [true_psf(model, size=0.1 + off * 0.1 * 3**0.5).pixels for off in (-1, 0, 1)]
+    np.testing.assert_allclose(mean.pixels, three[0] / 6 + 2 * three[1] / 3 + three[2] / 6, rtol=1e-4, atol=1e-8)
+    unsure[0, 0] = 10.0**2  # as far as the model's bounds, not beyond
+    assert mean_psf(model, at, unsure).pixels.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_plane_has_terms_of_its_own():
