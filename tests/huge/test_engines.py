@@ -114,3 +114,24 @@ def test_an_array_on_a_real_slurm_gives_the_same_bytes(tmp_path, program):
     assert digest(tmp_path / "out.ome.zarr.tiles" / "image") == calm(tmp_path)
     done = program("finish", "out.ome.zarr", "--workers", "1")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slurm
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_the_submitted_scripts_do_and_finish_it_on_a_real_slurm(tmp_path, program):
+    make_stack(tmp_path)
+    slurm = Slurm(tmp_path / "slurm")
+    words = ("--psf", "psf.tif", "-n", "2", "--background", "90", "--axes", "ZYX", "--tile", "32", "--array", "2")
+    environment = {k: slurm.environment[k] for k in ("PATH", "SLURM_CONF")}
+    try:
+        slurm.start()
+        done = program("slurm-script", "s.tif", "--tiles", "-o", "out.ome.zarr", *words, "--cpus", 1, "--time-limit", 10,
+                       "--submit", **environment)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        last = done.stderr.split("job ")[-1].split(" finishes it")[0]
+        wait_for(lambda: slurm.state(last) == {"COMPLETED"}, 180, "the job that finishes it has ended")
+    finally:
+        slurm.stop()
+    calm(tmp_path)
+    wanted = tmp_path / "calm.ome.zarr.tiles" / "image" / "0"
+    assert digest(tmp_path / "out.ome.zarr" / "0") == digest(wanted)
