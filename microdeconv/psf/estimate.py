@@ -88,8 +88,8 @@ def estimate_psf(
     PSFs are compared on counts that the deconvolution did not see (`held_out_deviance`, at last `foretold`). Size and
     spherical aberration (defocus in 2-D) stand in for one another and are searched for together, from what the image's
     power spectrum tells (`SpectralEvidence`) and from looks all over; blur, astigmatism and coma follow, each believed
-    only if it is clearly likelier. The nominal PSF is kept where the estimate is not,
-    and sooner against an estimate that is sharper.
+    only if it is clearly likelier. The nominal PSF is kept where the estimate is not, and sooner against an estimate
+    that is sharper. What is given is the mean over PSFs that the image cannot tell apart.
 
     Fitting object and PSF in turns runs to ever narrower PSFs; neither a marginal likelihood nor unused counts do.
 
@@ -120,17 +120,21 @@ def estimate_psf(
     evidence = SpectralEvidence(light, model)
     start = np.array([START.get(name, 0.0) for name in model.terms])
     found = evidence.fit(start)
-    smoothness = best_smoothness(split, centred_psf(model, found.deviations))
-    rough, smooth = (partial(held_out_deviance, smoothness=smoothness * by) for by in (ROUGHER, 1.0))
-    if shape[0] == 1:
-        search = _Search(model, evidence, folds(split, FOLDS), (judge or rough,), listen)
-    else:  # rough objects speak for blur
-        search = _Search(model, evidence, [split], (rough, foretold, smooth), listen)
+    flat = shape[0] == 1
+    judges = (judge,) if flat and judge else _judges(split, centred_psf(model, found.deviations))
+    search = _Search(model, evidence, folds(split, FOLDS if flat else 1), judges, listen)
     best, covariance, gain = search.settled(found, _within(nominal, fitted))
     whole = mean_psf(replace(model, shape=shape), best, covariance)
     errors = np.sqrt(np.diag(covariance))
     named = {n: (float(v), float(e)) for n, v, e in zip(model.terms, best, errors, strict=True) if v}
     return _told(nominal, whole, named, gain)
+
+
+def _judges(split: Split, psf: Psf) -> tuple[Judge, ...]:
+    """Foretell with total variation: quickly at first, then as well as can be; at last not too rough, for blur."""
+    smoothness = best_smoothness(split, psf)
+    rough, smooth = (partial(held_out_deviance, smoothness=smoothness * by) for by in (ROUGHER, 1.0))
+    return rough, foretold, smooth
 
 
 def _told(nominal: Psf, found: Psf, named: Mapping[str, tuple[float, float]], gain: float) -> Estimated:
@@ -199,7 +203,7 @@ class _Search:
     model: AberratedModel
     evidence: SpectralEvidence
     ways: list[Split]
-    judges: tuple[Judge, ...]  # at first, near the least, and for what follows
+    judges: tuple[Judge, ...]  # at first; in a volume, near the least and for the rarer terms
     listen: Listen | None
     done: int = 0
 
