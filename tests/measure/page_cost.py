@@ -4,7 +4,7 @@ A stack of 64 x 512 x 512 with its truth, four entries: Richardson-Lucy (two ste
 elsewhere (the image smoothed). Methods count with what they take on the whole; the halves of the light, on which they run
 once more for the figures, count for the page.
 
-Seed 1, one thread on two shared cores, once: 13.2 s beyond the methods by the clock, 13.1 s of processor, 7.9 MB. An
+Seed 1, one thread on two shared cores, twice: 13.2 and 13.4 s beyond the methods by the clock and of processor, 7.9 MB. An
 earlier run, before halves were shared out once, took 31.5 s by the clock while others kept the cores busy.
 """
 
