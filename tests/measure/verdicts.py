@@ -2,10 +2,10 @@
 
 usage: python tests/measure/verdicts.py [--seed 100] [--cases 20] [--methods rl:3,rl,rl:150,wiener,rl-tv]
 Scenes of several kinds and lights, half of them 2-D, through computed PSFs of the folder psfs. A name counts as right
-when it is the nearest to the truth by PSNR, and as near when it is less than 0.2 dB from that. A verdict agrees when one of those that it
-says may be the best is that near; it says nothing when all may be. Figures that alone pick the result, without any
-doubt, are held against one another as well. Seeds 1 to 4, 200 and 201 were used
-to tune the rule; other ones are fresh.
+when it is the nearest to the truth by PSNR, and as near when it is less than 0.2 dB from that. A verdict agrees when
+one of those that it says may be the best is that near; it says nothing when all may be. Figures that alone pick the
+result, without any doubt, are held against one another as well. Seeds 1 to 4, 200 and 201 were used to tune the rule;
+other ones are fresh.
 """
 
 import argparse
