@@ -121,10 +121,16 @@ class Drive:
             self.deadline = float(end) - SPARE if end.isdigit() else time.time() + self.grace
 
     def stop(self) -> None:
-        """End the workers; what they had in hand is as if it had not been begun."""
+        """End the workers; what they had in hand is as if it had not been begun, unless its output stands.
+
+        That may have been put in place an instant before, and not been told: its claim stays, and says whose it is.
+        """
         for unit in self.pool.stop():
             unit.told = {}
-            self.claims.release(unit.key)
+            if standing(self.common.output / unit.key) is None:
+                self.claims.release(unit.key)
+            else:
+                self.claims.held.discard(self.claims.place(unit.key))
         for path in list(self.claims.held):
             path.unlink(missing_ok=True)
         self.journal.close()

@@ -111,6 +111,8 @@ def finish(scheme: Scheme, output: Path, engine: Engine, tell: Tell) -> list[str
             _all(engine, jobs, claims, lambda n, most, level=level: tell(f"level {level}", n, most),  # type: ignore[misc]
                  parts_of(scheme, level))  # fmt: skip
         write_group(scheme.image, attributes_of(scheme, limits), scheme.told["ngff"])
+        for left in scheme.image.rglob("*.partial"):  # zarr writes beside a chunk's place; killed writers leave that
+            left.unlink()
         sync_tree(scheme.image)
         put_tree(scheme.image, output, overwrite=bool(scheme.told["overwrite"]))
         sync(output.parent)

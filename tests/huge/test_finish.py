@@ -127,6 +127,16 @@ def test_a_finish_that_was_killed_after_the_rename_is_ended(tmp_path):
     assert not scheme.folder.exists()
 
 
+def test_what_killed_writers_left_is_not_in_the_output(tmp_path):
+    make_stack(tmp_path)
+    scheme = scheme_for(tmp_path)
+    assert drive_for(scheme).run() == 0
+    chunk = next(p for p in (scheme.image / "0").rglob("*") if p.is_file() and p.suffix != ".json")
+    chunk.with_name(f"{chunk.name}.0123abcd.partial").write_bytes(b"half a chunk")
+    end(scheme, tmp_path)
+    assert not list((tmp_path / "out.ome.zarr").rglob("*.partial"))
+
+
 def test_what_was_never_begun_cannot_be_finished(tmp_path):
     with pytest.raises(NoInputError, match="no plan of tiles"):
         scheme_of(tmp_path / "out.ome.zarr")

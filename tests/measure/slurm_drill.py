@@ -52,9 +52,9 @@ class Drill:
     def submit(self, *words: str, notice: int | None = None) -> str:
         """Submit the printed script, with another notice before the limit where the drill cannot wait as long."""
         call = [sys.executable, "-m", "microdeconv", "slurm-script", "s*.tif", "-o", str(self.output), *OPTIONS, *words]
-        text = subprocess.run(
-            call, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=True
-        ).stdout
+        told = subprocess.run(call, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, (told.returncode, told.stderr)
+        text = told.stdout
         if notice is not None:
             text = text.replace("USR1@120", f"USR1@{notice}")
         (self.output / "logs").mkdir(parents=True, exist_ok=True)
