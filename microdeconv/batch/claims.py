@@ -16,6 +16,7 @@ from typing import Any
 
 TOUCHED = 30.0  # seconds between signs of life
 STALE = 300.0  # seconds without one, after which another may take over
+WRITTEN = 1.0  # seconds in which a claim that is being made gets its words: later it is cut
 
 
 def process_start(pid: int) -> str:
@@ -144,21 +145,32 @@ class Claims:
                     os.utime(path)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):  # being written, or cut: its age decides
-            return {}
-        return told if isinstance(told, dict) else {}
+        """What a claim says; nothing when its writer was killed before a word, None when it is not there."""
+        told = _words(path)
+        if not told and told is not None:
+            time.sleep(WRITTEN)
+            told = _words(path)
+        return told
 
     def _stale(self, path: Path, told: dict[str, Any]) -> bool:
         mine = self._me
+        if not told:
+            return True
         if told.get("job") and told["job"] == mine["job"] and told.get("restart") != mine["restart"]:
             return True  # an earlier start of this very job
         if told.get("host") == mine["host"]:
             return process_start(int(told.get("pid", 0))) != told.get("start")
         try:
-            return time.time() - path.stat().st_mtime > (STALE if told else TOUCHED)
+            return time.time() - path.stat().st_mtime > STALE
         except OSError:
             return False
+
+
+def _words(path: Path) -> dict[str, Any] | None:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}

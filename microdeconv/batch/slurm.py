@@ -61,6 +61,17 @@ def read_time(text: str) -> str:
     return text.strip()
 
 
+def minutes_of(time: str) -> int:
+    """Minutes of a time that `read_time` took, one at least."""
+    days, _, clock = time.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if days:  # then hours come first
+        hours, minutes = (*parts, 0)[:2]
+    else:
+        hours, minutes = parts[:2] if len(parts) == 3 else (0, parts[0])
+    return max((int(days or 0) * 24 + hours) * 60 + minutes, 1)
+
+
 def as_time(minutes: int) -> str:
     """Minutes as Slurm takes them."""
     days, rest = divmod(minutes, 1440)

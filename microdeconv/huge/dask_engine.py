@@ -6,6 +6,7 @@ A scheduler's port runs whatever it is sent: what is started here speaks TLS, wi
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +18,9 @@ from typing import Any
 import microdeconv
 from microdeconv import extras
 from microdeconv.batch.pool import ROOT
+from microdeconv.batch.slurm import minutes_of, read_time
 from microdeconv.batch.worker import attempt
-from microdeconv.errors import MicrodeconvError, UnavailableError
+from microdeconv.errors import MicrodeconvError, UnavailableError, UsageError
 from microdeconv.huge.jobs import Job, JobTask, Outcome
 from microdeconv.huge.scheme import Scheme
 from microdeconv.machine import thread_count
@@ -29,8 +31,9 @@ LEAST_AHEAD = 8
 TICK = 1.0  # seconds
 ANSWER = 20  # seconds that a scheduler has
 MOST_JOBS = 100  # of Slurm, where nobody says
-WALL_TIME = "04:00:00"
-LIFETIME = ("225m", "10m")  # a worker leaves in order before its job's end, and not all at once
+LIMIT = "SBATCH_TIMELIMIT"  # of Slurm's: the wall time of each job
+WALL_TIME = "04:00:00"  # where nobody says
+LEAVES, STAGGERED = 15 / 16, 1 / 24  # of it: a worker leaves in order before its job's end, and not all at once
 MEMORY_SHORT = 71
 PATIENCE = 12 * 3600.0  # seconds without any worker
 SETTLE = ("numpy", "torch", "zarr")  # what the result's bytes depend on, beside ourselves
@@ -219,9 +222,13 @@ def _slurm_cluster(distributed: Any, scheme: Scheme, workers: str) -> Any:
     from dask_jobqueue.slurm import SLURMCluster
 
     memory = math.ceil(int(scheme.told["memory"]) * 1.25 / 2**20 / 100) * 100
-    lifetime, stagger = LIFETIME
+    try:
+        wall = read_time(os.environ.get(LIMIT) or WALL_TIME)
+    except ValueError as why:
+        raise UsageError(f"{LIMIT}={os.environ[LIMIT]}: {why}", "such as 90, 04:00:00 or 1-12:00:00") from None
+    lifetime, stagger = (f"{round(60 * part * minutes_of(wall))}s" for part in (LEAVES, STAGGERED))
     cluster = SLURMCluster(
-        cores=1, processes=1, memory=f"{memory}MiB", walltime=WALL_TIME, protocol="tls://",
+        cores=1, processes=1, memory=f"{memory}MiB", walltime=wall, protocol="tls://",
         security=distributed.Security.temporary(), shared_temp_directory=str(scheme.folder.resolve()),
         log_directory=str((scheme.folder / "logs").resolve()), scheduler_options={"dashboard_address": None},
         worker_extra_args=["--lifetime", lifetime, "--lifetime-stagger", stagger],

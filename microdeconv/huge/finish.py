@@ -12,11 +12,12 @@ from microdeconv.errors import CannotCreateError, DataError, MicrodeconvError, N
 from microdeconv.huge.drive import WORK_LEFT
 from microdeconv.huge.jobs import Engine, Job
 from microdeconv.huge.levels import parts_of
-from microdeconv.huge.scheme import Scheme, load, work_folder
+from microdeconv.huge.scheme import PLAN, Scheme, load, work_folder
 from microdeconv.huge.state import State, TileDone
 from microdeconv.io.atomic import discard, put_tree, sync, sync_tree
 from microdeconv.io.names import named_zarr
 from microdeconv.io.ngff import window_for
+from microdeconv.io.stacks import identity
 from microdeconv.io.zarr_write import write_group
 
 LOCK = "finish"
@@ -96,6 +97,7 @@ def finish(scheme: Scheme, output: Path, engine: Engine, tell: Tell) -> list[str
         When the output stands already, or another process finishes it.
     """
     state = all_done(scheme)
+    newer = _newer(scheme)
     if output.exists() and not scheme.image.exists():  # it was renamed, and then somebody was killed
         discard(scheme.folder)
         return []
@@ -123,7 +125,18 @@ def finish(scheme: Scheme, output: Path, engine: Engine, tell: Tell) -> list[str
     discard(scheme.folder)
     clipped = sum(line.clipped for line in state.done.values())
     told = f"{clipped:,} voxels beyond {scheme.dtype.name} were clipped: --dtype float32 keeps them"
-    return [told] if clipped else []
+    return [*newer, told] if clipped else newer
+
+
+def _newer(scheme: Scheme) -> list[str]:
+    """Tell whether an input's chunks are newer than the plan, which keeps the identity of its metadata alone."""
+    source = Path(scheme.told["input"])
+    try:
+        if source.is_dir() and identity(source)[1] > (scheme.folder / PLAN).stat().st_mtime_ns:
+            return [f"{source}: chunks are newer than the plan; if values changed, tiles are of both: --restart"]
+    except OSError:  # it was moved away since
+        pass
+    return []
 
 
 def attributes_of(scheme: Scheme, limits: list[tuple[float, float]]) -> dict[str, Any]:

@@ -60,13 +60,24 @@ def test_an_earlier_start_of_the_same_job_is_dead(tmp_path, monkeypatch):
     assert claims.take("a") == 1
 
 
-def test_a_claim_cut_by_a_full_disk_is_not_for_ever(tmp_path):
+@pytest.mark.parametrize("words", ["", '{"host": "h', "[1]"])
+def test_a_claim_cut_by_a_kill_or_a_full_disk_is_nobodys(tmp_path, monkeypatch, words):
+    monkeypatch.setattr("microdeconv.batch.claims.WRITTEN", 0.1)
+    claims = Claims(tmp_path / "c")
+    claims.folder.mkdir()
+    claims.place("a").write_text(words, encoding="utf-8")
+    assert claims.take("a") == 1
+    assert [one.name for one in claims.folder.iterdir()] == [claims.place("a").name]
+
+
+def test_a_claim_that_is_being_written_is_its_writers(tmp_path):
     claims = Claims(tmp_path / "c")
     claims.folder.mkdir()
     claims.place("a").touch()
+    writer = threading.Timer(0.3, plant, (claims, "a"))
+    writer.start()
     assert claims.take("a") is None
-    os.utime(claims.place("a"), (1, 1))
-    assert claims.take("a") == 1
+    writer.join()
 
 
 def test_a_process_is_known_by_its_start():

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from slurm_fixture import why_not
 
-from microdeconv.batch.slurm import Job, as_time, read_time, script
+from microdeconv.batch.slurm import Job, as_time, minutes_of, read_time, script
 
 WORDS = ["m.csv", "-o", "out put"]
 
@@ -30,9 +30,13 @@ def test_a_script_requeues_itself_where_the_site_does_not():
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("text", ["90", "04:00:00", "1-12:00:00", "5:30"])
-def test_times(text):
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("90", 90), ("04:00:00", 240), ("1-12:00:00", 2160), ("2-3", 3060), ("1-2:30", 1590), ("5:30", 5), ("0:10", 1)],
+)
+def test_times(text, minutes):
     assert read_time(text) == text
+    assert minutes_of(text) == minutes
 
 
 def test_other_times_are_refused():

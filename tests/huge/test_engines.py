@@ -11,7 +11,7 @@ from huge_files import Here, asked_for, calm, drive_for, make_stack, scheme_for
 from slurm_fixture import Slurm, wait_for, why_not
 
 from microdeconv.batch.pool import shares
-from microdeconv.errors import UnavailableError
+from microdeconv.errors import UnavailableError, UsageError
 from microdeconv.huge import dask_engine
 from microdeconv.huge.local import Local
 from microdeconv.io.stacks import digest
@@ -135,3 +135,30 @@ def test_the_submitted_scripts_do_and_finish_it_on_a_real_slurm(tmp_path, progra
     calm(tmp_path)
     wanted = tmp_path / "calm.ome.zarr.tiles" / "image" / "0"
     assert digest(tmp_path / "out.ome.zarr" / "0") == digest(wanted)
+
+
+@pytest.mark.parametrize(
+    ("told", "wall", "leaves"), [(None, "04:00:00", "13500s"), ("1-12:00:00", "1-12:00:00", "121500s")]
+)
+def test_dasks_slurm_jobs_take_the_sites_time_limit(tmp_path, monkeypatch, told, wall, leaves):
+    slurm = pytest.importorskip("dask_jobqueue.slurm", reason="needs the extra cluster")
+    asked = []
+
+    class Cluster:
+        def __init__(self, **given):
+            asked.append(given)
+
+        def adapt(self, **bounds):
+            asked.append(bounds)
+
+    monkeypatch.setattr(slurm, "SLURMCluster", Cluster)
+    monkeypatch.delenv(dask_engine.LIMIT, raising=False)
+    if told:
+        monkeypatch.setenv(dask_engine.LIMIT, told)
+    make_stack(tmp_path)
+    dask_engine._slurm_cluster(dask_engine.library(), scheme_for(tmp_path), "3")
+    assert (asked[0]["walltime"], asked[0]["worker_extra_args"][1]) == (wall, leaves)
+    assert asked[1] == {"minimum_jobs": 1, "maximum_jobs": 3}
+    monkeypatch.setenv(dask_engine.LIMIT, "soon")
+    with pytest.raises(UsageError, match="SBATCH_TIMELIMIT=soon"):
+        dask_engine._slurm_cluster(dask_engine.library(), scheme_for(tmp_path), "3")

@@ -1,6 +1,7 @@
 """Tiles fail, are left, are damaged: each is told, and what is done again gives the same bytes."""
 
 import pytest
+import tifffile
 from huge_files import Here, asked_for, drive_for, make_stack, scheme_for
 
 from microdeconv.batch.claims import Claims
@@ -12,7 +13,7 @@ from microdeconv.huge.state import State
 from microdeconv.io.stacks import digest
 from microdeconv.io.zarr_check import check_zarr
 
-pytest.importorskip("zarr", reason="needs the extra zarr")
+zarr = pytest.importorskip("zarr", reason="needs the extra zarr")
 
 
 def end(scheme, folder, engine=None):
@@ -135,6 +136,21 @@ def test_what_killed_writers_left_is_not_in_the_output(tmp_path):
     chunk.with_name(f"{chunk.name}.0123abcd.partial").write_bytes(b"half a chunk")
     end(scheme, tmp_path)
     assert not list((tmp_path / "out.ome.zarr").rglob("*.partial"))
+
+
+def test_chunks_of_the_input_that_are_newer_than_the_plan_are_told(tmp_path):
+    image = tifffile.imread(make_stack(tmp_path))
+    array = zarr.create_array(tmp_path / "s.zarr" / "0", data=image, chunks=(4, 35, 20), compressors=None)
+    ome = {"version": "0.5", "multiscales": [{
+        "axes": [{"name": name, "type": "space"} for name in "zyx"],
+        "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 1]}]}],
+    }]}  # fmt: skip
+    zarr.open_group(tmp_path / "s.zarr", mode="a").attrs["ome"] = ome
+    scheme = scheme_for(tmp_path, stack="s.zarr", axes=None)
+    assert drive_for(scheme).run() == 0
+    array[0, 0, 0] = 5
+    (note,) = end(scheme, tmp_path)
+    assert "s.zarr: chunks are newer than the plan" in note
 
 
 def test_what_was_never_begun_cannot_be_finished(tmp_path):
