@@ -20,7 +20,7 @@ from microdeconv.batch.shards import Shard, array_shard, read_shard
 from microdeconv.batch.units import Common, Layers, Unit, check, reason, standing_outputs, units_of
 from microdeconv.errors import CannotCreateError, MicrodeconvError, NoInputError, UsageError
 from microdeconv.io.names import container_named, holds_zarr, named_zarr, result_name
-from microdeconv.io.stacks import identity
+from microdeconv.io.stacks import identity, read_header
 from microdeconv.machine import USABLE, memory_limit, thread_count
 from microdeconv.options import AUTO
 from microdeconv.request import TYPED, all_options
@@ -118,7 +118,7 @@ class Todo:
         asked = values["threads"].value
         threads = thread_count() if asked == AUTO else int(asked)
         device = self.asked.device or values["device"].value
-        largest = max(_size(unit.row.input) for unit in self.needed)
+        largest = _unpacked(max((unit.row.input for unit in self.needed), key=_size))
         gpus = visible_gpus() if device == "all" else ()
         return shares(self.asked.workers, len(self.needed), largest, threads, memory, device, gpus)
 
@@ -361,6 +361,14 @@ def _size(path: Path) -> int:
         return identity(path)[0]
     except OSError:
         return 0
+
+
+def _unpacked(path: Path) -> int:
+    """Bytes of an input's pixels, however well they are packed; what cannot be read is as large as it lies there."""
+    try:
+        return max(_size(path), read_header(path).n_bytes)
+    except MicrodeconvError:  # a worker tells
+        return _size(path)
 
 
 def _restore(handler: Any) -> None:
