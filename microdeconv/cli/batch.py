@@ -12,7 +12,7 @@ import typer
 
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import EVERY, Terminal
-from microdeconv.cli.words import GENERAL, OUTPUT, Config, LogFormat
+from microdeconv.cli.words import GENERAL, OUTPUT, Config, DryRun, LogFormat, Quiet
 from microdeconv.errors import MicrodeconvError, UsageError
 from microdeconv.request import all_options
 
@@ -56,53 +56,76 @@ Patience = Annotated[
                  help="Of Dask: end with 75 after so long without any worker; half a day if not given."),
 ]  # fmt: skip
 
+Workers = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        metavar="auto|N",
+        rich_help_panel=BATCH,
+        help="Processes; auto: one for each processor when stacks are many, with one thread each.",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        rich_help_panel=BATCH,
+        show_default=False,
+        help="Do part I of N only. In a Slurm array it is taken from there.",
+    ),
+]
+FreezeFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--freeze-from",
+        metavar="STACK|first",
+        rich_help_panel=BATCH,
+        show_default=False,
+        help="Choose background, steps and the rest on this one, and keep them for all.",
+    ),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.", rich_help_panel=BATCH)]
+Restart = Annotated[bool, typer.Option("--restart", help="Do again what is done already.", rich_help_panel=BATCH)]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read inputs and outputs that are done, and compare them with the journal.",
+        rich_help_panel=BATCH,
+    ),
+]
+Grace = Annotated[
+    float,
+    typer.Option(
+        "--grace",
+        metavar="SECONDS",
+        min=0,
+        rich_help_panel=BATCH,
+        help="After USR1: what stacks in hand have to end, where Slurm does not tell its own end.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="A line for each stack.", rich_help_panel=GENERAL)]
+
 
 def batch(
     items: Items,
     output: Folder,
-    workers: Annotated[
-        str,
-        typer.Option("--workers", metavar="auto|N", rich_help_panel=BATCH,
-                     help="Processes; auto: one for each processor when stacks are many, with one thread each."),
-    ] = "auto",
-    shard: Annotated[
-        str | None,
-        typer.Option("--shard", metavar="I/N", rich_help_panel=BATCH, show_default=False,
-                     help="Do part I of N only. In a Slurm array it is taken from there."),
-    ] = None,
-    freeze_from: Annotated[
-        str | None,
-        typer.Option("--freeze-from", metavar="STACK|first", rich_help_panel=BATCH, show_default=False,
-                     help="Choose background, steps and the rest on this one, and keep them for all."),
-    ] = None,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="End at the first failure.", rich_help_panel=BATCH)
-    ] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Do again what is done already.", rich_help_panel=BATCH)
-    ] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read inputs and outputs that are done, and compare them with the journal.",
-                           rich_help_panel=BATCH)
-    ] = False,
-    grace: Annotated[
-        float, typer.Option("--grace", metavar="SECONDS", min=0, rich_help_panel=BATCH,
-                            help="After USR1: what stacks in hand have to end, where Slurm does not tell its own end.")
-    ] = 90.0,
+    workers: Workers = "auto",
+    shard: Shard = None,
+    freeze_from: FreezeFrom = None,
+    fail_fast: FailFast = False,
+    restart: Restart = False,
+    verify: Verify = False,
+    grace: Grace = 90.0,
     tiles: Tiles = False,
     engine: EngineName = "local",
     scheduler: Scheduler = None,
     wait_for_workers: Patience = None,
     config: Config = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, write nothing.", rich_help_panel=GENERAL)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Warnings and errors only.", rich_help_panel=GENERAL)
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="A line for each stack.", rich_help_panel=GENERAL)
-    ] = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     log_format: LogFormat = "auto",
     *,
     given: dict[str, Any],

@@ -12,7 +12,7 @@ import typer
 
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.terminal import Terminal
-from microdeconv.cli.words import GENERAL, OUTPUT, Config, LogFormat, Overwrite
+from microdeconv.cli.words import OUTPUT, Config, LogFormat, Overwrite, Quiet
 from microdeconv.compare.variants import USUAL, Layers, read_methods, read_psfs, read_result, read_vary, variants_of
 from microdeconv.errors import MicrodeconvError, UsageError
 from microdeconv.options import Option, build, layered
@@ -35,65 +35,91 @@ def _options() -> dict[str, Option]:
     return {o.key: o for o in all_options() if o.key not in UNUSED}
 
 
+Stack = Annotated[
+    Path | None, typer.Argument(metavar="STACK", help="A TIFF stack; none with --manifest.", show_default=False)
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option(
+        "--truth",
+        metavar="FILE",
+        help="The true object, where it is known (TIFF), of any scale.",
+        rich_help_panel=COMPARED,
+        show_default=False,
+    ),
+]
+Methods = Annotated[str, typer.Option("--methods", metavar="NAME,…", help="Which methods.", rich_help_panel=COMPARED)]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        metavar="OPTION=VALUE,…",
+        rich_help_panel=COMPARED,
+        show_default=False,
+        help="Values of a method's option that are compared: iterations=5,10,20. Repeat it for more options.",
+    ),
+]
+Psf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--psf",
+        metavar="FILE[@PLACE]|estimate|optics|none",
+        rich_help_panel=COMPARED,
+        show_default=False,
+        help="A PSF (TIFF); repeat it to compare several. estimate: found in the image; optics: computed, as "
+        "without --psf; none: not known. Files with a place, as run takes them, are one PSF that changes.",
+    ),
+]
+Result = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--result",
+        metavar="NAME=FILE",
+        rich_help_panel=COMPARED,
+        show_default=False,
+        help="A result made elsewhere (TIFF, on the stack's voxels). Repeat it for more.",
+    ),
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        rich_help_panel=COMPARED,
+        show_default=False,
+        help="Many stacks: CSV with the columns stack, and as wanted name, truth, psf (several with ;), "
+        "result:NAME and any option; file names from its folder on.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+        help="Folder of index.html, report.json and report.csv. [default: STACK_compare]",
+    ),
+]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Keep each result there too (TIFF, float32).", rich_help_panel=OUTPUT)
+]
+
+
 def compare(
-    stack: Annotated[
-        Path | None, typer.Argument(metavar="STACK", help="A TIFF stack; none with --manifest.", show_default=False)
-    ] = None,
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            "--truth", metavar="FILE", help="The true object, where it is known (TIFF), of any scale.",
-            rich_help_panel=COMPARED, show_default=False,
-        ),
-    ] = None,
-    methods: Annotated[
-        str, typer.Option("--methods", metavar="NAME,…", help="Which methods.", rich_help_panel=COMPARED)
-    ] = USUAL,
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--vary", metavar="OPTION=VALUE,…", rich_help_panel=COMPARED, show_default=False,
-            help="Values of a method's option that are compared: iterations=5,10,20. Repeat it for more options.",
-        ),
-    ] = None,
-    psf: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--psf", metavar="FILE[@PLACE]|estimate|optics|none", rich_help_panel=COMPARED, show_default=False,
-            help="A PSF (TIFF); repeat it to compare several. estimate: found in the image; optics: computed, as "
-            "without --psf; none: not known. Files with a place, as run takes them, are one PSF that changes.",
-        ),
-    ] = None,
-    result: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--result", metavar="NAME=FILE", rich_help_panel=COMPARED, show_default=False,
-            help="A result made elsewhere (TIFF, on the stack's voxels). Repeat it for more.",
-        ),
-    ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            "--manifest", metavar="FILE", rich_help_panel=COMPARED, show_default=False,
-            help="Many stacks: CSV with the columns stack, and as wanted name, truth, psf (several with ;), "
-            "result:NAME and any option; file names from its folder on.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FOLDER", rich_help_panel=OUTPUT, show_default=False,
-            help="Folder of index.html, report.json and report.csv. [default: STACK_compare]",
-        ),
-    ] = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep each result there too (TIFF, float32).", rich_help_panel=OUTPUT)
-    ] = False,
+    stack: Stack = None,
+    truth: Truth = None,
+    methods: Methods = USUAL,
+    vary: Vary = None,
+    psf: Psf = None,
+    result: Result = None,
+    manifest: Manifest = None,
+    output: Output = None,
+    keep: Keep = False,
     overwrite: Overwrite = False,
     config: Config = None,
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Warnings and errors only.", rich_help_panel=GENERAL)
-    ] = False,
+    quiet: Quiet = False,
     log_format: LogFormat = "auto",
     *,
     given: dict[str, Any],

@@ -33,30 +33,40 @@ def _options() -> dict[str, Option]:
     return {o.key: o for o in options_of(MachineOptions) if o.key not in UNUSED}
 
 
+Model = Annotated[str, typer.Option("--model", metavar="NAME|FILE", help="The network.", rich_help_panel=SUITE)]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A part of each cell: 8 images or 4 volumes.", rich_help_panel=SUITE)
+]
+Cells = Annotated[
+    str,
+    typer.Option(
+        "--cells",
+        metavar="NAME,…",
+        help="Only these cells, or those that begin so: 2d, 3d-s.",
+        rich_help_panel=SUITE,
+        show_default=False,
+    ),
+]
+Everything = Annotated[bool, typer.Option("--all", help="Wiener and rl-tv too, automatic ones.", rich_help_panel=SUITE)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        help="Write suite.json and samples.csv there.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
+
 def evaluate(
-    model: Annotated[
-        str, typer.Option("--model", metavar="NAME|FILE", help="The network.", rich_help_panel=SUITE)
-    ] = "small",
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A part of each cell: 8 images or 4 volumes.", rich_help_panel=SUITE)
-    ] = False,
-    cells: Annotated[
-        str,
-        typer.Option(
-            "--cells", metavar="NAME,…", help="Only these cells, or those that begin so: 2d, 3d-s.",
-            rich_help_panel=SUITE, show_default=False,
-        ),
-    ] = "",
-    everything: Annotated[
-        bool, typer.Option("--all", help="Wiener and rl-tv too, automatic ones.", rich_help_panel=SUITE)
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FOLDER", help="Write suite.json and samples.csv there.",
-            rich_help_panel=OUTPUT, show_default=False,
-        ),
-    ] = None,
+    model: Model = "small",
+    quick: Quick = False,
+    cells: Cells = "",
+    everything: Everything = False,
+    output: Output = None,
     overwrite: Overwrite = False,
     log_format: LogFormat = "auto",
     config: Config = None,

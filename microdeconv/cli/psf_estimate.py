@@ -20,38 +20,43 @@ if TYPE_CHECKING:
     from microdeconv.psf.estimate import Estimated
     from microdeconv.stack import Psf, Zyx
 
+PathArgument = Annotated[Path, typer.Argument(metavar="STACK", help="A TIFF stack, without beads.", show_default=False)]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PSF.tif",
+        help="Where to write the PSF.",
+        rich_help_panel="Output",
+        show_default=False,
+    ),
+]
+Free = Annotated[
+    bool,
+    typer.Option(
+        "--free",
+        rich_help_panel="PSF and optics",
+        help="A PSF of any form, by blind Richardson-Lucy, instead of the optics' PSF with few deviations.",
+    ),
+]
+Start = Annotated[
+    Path | None,
+    typer.Option(
+        "--start",
+        metavar="FILE",
+        rich_help_panel="PSF and optics",
+        show_default=False,
+        help="With --free: the first PSF (TIFF), instead of the optics'.",
+    ),
+]
+
 
 def estimate(
-    path: Annotated[Path, typer.Argument(metavar="STACK", help="A TIFF stack, without beads.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="PSF.tif",
-            help="Where to write the PSF.",
-            rich_help_panel="Output",
-            show_default=False,
-        ),
-    ],
-    free: Annotated[
-        bool,
-        typer.Option(
-            "--free",
-            rich_help_panel="PSF and optics",
-            help="A PSF of any form, by blind Richardson-Lucy, instead of the optics' PSF with few deviations.",
-        ),
-    ] = False,
-    start: Annotated[
-        Path | None,
-        typer.Option(
-            "--start",
-            metavar="FILE",
-            rich_help_panel="PSF and optics",
-            show_default=False,
-            help="With --free: the first PSF (TIFF), instead of the optics'.",
-        ),
-    ] = None,
+    path: PathArgument,
+    output: Output,
+    free: Free = False,
+    start: Start = None,
     picture: Picture = True,
     overwrite: Overwrite = False,
     log_format: LogFormat = "auto",

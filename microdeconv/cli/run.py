@@ -9,7 +9,7 @@ import typer
 
 from microdeconv.cli.flags import layers, told, with_options
 from microdeconv.cli.terminal import Terminal
-from microdeconv.cli.words import GENERAL, Config, LogFormat
+from microdeconv.cli.words import GENERAL, Config, DryRun, LogFormat, Quiet
 from microdeconv.errors import MicrodeconvError, UsageError
 from microdeconv.io.names import named_zarr
 from microdeconv.options import build, layered
@@ -21,42 +21,41 @@ if TYPE_CHECKING:
 
 ITEMS_FAILED = 3
 
+Inputs = Annotated[
+    list[Path], typer.Argument(metavar="INPUT...", help="TIFF files or OME-Zarr folders.", show_default=False)
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="Result, or a folder ending in / for many. [default: INPUT_decon.tif]",
+        rich_help_panel="Output",
+        show_default=False,
+    ),
+]
+SaveSettings = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-settings",
+        metavar="FILE",
+        rich_help_panel=GENERAL,
+        show_default=False,
+        help="Write all settings, with what was chosen from the data, for --config of the next runs.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More lines; tracebacks.", rich_help_panel=GENERAL)]
+
 
 def run(
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="TIFF files or OME-Zarr folders.", show_default=False)
-    ],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="PATH",
-            help="Result, or a folder ending in / for many. [default: INPUT_decon.tif]",
-            rich_help_panel="Output",
-            show_default=False,
-        ),
-    ] = None,
+    inputs: Inputs,
+    output: Output = None,
     config: Config = None,
-    save_settings: Annotated[
-        Path | None,
-        typer.Option(
-            "--save-settings",
-            metavar="FILE",
-            rich_help_panel=GENERAL,
-            show_default=False,
-            help="Write all settings, with what was chosen from the data, for --config of the next runs.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, write nothing.", rich_help_panel=GENERAL)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Warnings and errors only.", rich_help_panel=GENERAL)
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="More lines; tracebacks.", rich_help_panel=GENERAL)
-    ] = False,
+    save_settings: SaveSettings = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     log_format: LogFormat = "auto",
     *,
     given: dict[str, Any],

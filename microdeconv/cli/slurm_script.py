@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from microdeconv.cli.batch import Folder, Items, Tiles
+from microdeconv.cli.batch import Folder, FreezeFrom, Items, Tiles
 from microdeconv.cli.estimate import Cpus, expectations
 from microdeconv.cli.flags import layers, typed, with_options
 from microdeconv.cli.terminal import Terminal
@@ -18,41 +18,66 @@ from microdeconv.request import all_options
 
 SLURM = "Slurm"
 
+Array = Annotated[
+    int | None,
+    typer.Option(
+        "--array",
+        metavar="N",
+        min=1,
+        max=100_000,
+        rich_help_panel=SLURM,
+        show_default=False,
+        help="Tasks; so that each takes about an hour, if not given, and no more than 1000.",
+    ),
+]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--time-limit",
+        metavar="TIME",
+        rich_help_panel=SLURM,
+        show_default=False,
+        help="Time limit of a task; estimated if not given.",
+    ),
+]
+Mem = Annotated[
+    int | None,
+    typer.Option(
+        "--mem",
+        metavar="MB",
+        min=100,
+        rich_help_panel=SLURM,
+        show_default=False,
+        help="Memory of a task; estimated if not given.",
+    ),
+]
+Gpu = Annotated[int, typer.Option("--gpu", metavar="N", min=0, help="GPUs of a task.", rich_help_panel=SLURM)]
+Partition = Annotated[
+    str, typer.Option("--partition", metavar="NAME", help="Where.", rich_help_panel=SLURM, show_default=False)
+]
+Requeue = Annotated[
+    Literal["auto", "site", "script"],
+    typer.Option(
+        "--requeue",
+        rich_help_panel=SLURM,
+        help="Who runs a task again that ends with 75: the site (RequeueExit=75), or the script.",
+    ),
+]
+Submit = Annotated[bool, typer.Option("--submit", help="Submit it too.", rich_help_panel=SLURM)]
+
 
 def slurm_script(
     items: Items,
     output: Folder,
-    array: Annotated[
-        int | None,
-        typer.Option("--array", metavar="N", min=1, max=100_000, rich_help_panel=SLURM, show_default=False,
-                     help="Tasks; so that each takes about an hour, if not given, and no more than 1000."),
-    ] = None,
-    time_limit: Annotated[
-        str | None,
-        typer.Option("--time-limit", metavar="TIME", rich_help_panel=SLURM, show_default=False,
-                     help="Time limit of a task; estimated if not given."),
-    ] = None,
-    mem: Annotated[
-        int | None,
-        typer.Option("--mem", metavar="MB", min=100, rich_help_panel=SLURM, show_default=False,
-                     help="Memory of a task; estimated if not given."),
-    ] = None,
+    array: Array = None,
+    time_limit: TimeLimit = None,
+    mem: Mem = None,
     cpus: Cpus = 1,
-    gpu: Annotated[int, typer.Option("--gpu", metavar="N", min=0, help="GPUs of a task.", rich_help_panel=SLURM)] = 0,
-    partition: Annotated[
-        str, typer.Option("--partition", metavar="NAME", help="Where.", rich_help_panel=SLURM, show_default=False)
-    ] = "",
-    requeue: Annotated[
-        Literal["auto", "site", "script"],
-        typer.Option("--requeue", rich_help_panel=SLURM,
-                     help="Who runs a task again that ends with 75: the site (RequeueExit=75), or the script."),
-    ] = "auto",
-    submit: Annotated[bool, typer.Option("--submit", help="Submit it too.", rich_help_panel=SLURM)] = False,
-    freeze_from: Annotated[
-        str | None,
-        typer.Option("--freeze-from", metavar="STACK|first", rich_help_panel="Batch", show_default=False,
-                     help="As of batch."),
-    ] = None,
+    gpu: Gpu = 0,
+    partition: Partition = "",
+    requeue: Requeue = "auto",
+    submit: Submit = False,
+    freeze_from: FreezeFrom = None,
     tiles: Tiles = False,
     config: Config = None,
     *,

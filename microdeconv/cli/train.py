@@ -14,7 +14,7 @@ import typer
 from microdeconv.cli.flags import layers, with_options
 from microdeconv.cli.one_channel import channel_options
 from microdeconv.cli.terminal import Terminal
-from microdeconv.cli.words import GENERAL, OUTPUT, LogFormat, Overwrite
+from microdeconv.cli.words import GENERAL, OUTPUT, LogFormat, Overwrite, Quiet
 from microdeconv.errors import UsageError
 from microdeconv.machine import MachineOptions
 from microdeconv.optics import Model, Optics
@@ -34,69 +34,102 @@ def _options() -> dict[str, Option]:
     return channel_options(Model) | psf
 
 
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+        help="Where the weights, their card, the curve and the checkpoint go; a checkpoint there is taken up.",
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+        help="What the network is called. [default: the preset, or own]",
+    ),
+]
+Preset = Annotated[
+    Literal["quick", "small", "free", "base"] | None,
+    typer.Option(
+        "--preset",
+        rich_help_panel=GENERAL,
+        show_default=False,
+        help="The recipe on simulated scenes; free: for users without a PSF. [default: small]",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        rich_help_panel=GENERAL,
+        show_default=False,
+        help="Changes of the recipe: its keys, as --dry-run prints them.",
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        metavar="NAME|FILE",
+        rich_help_panel=GENERAL,
+        show_default=False,
+        help="The network to go on from. [default: none; with own pictures small]",
+    ),
+]
+Pairs = Annotated[
+    Path | None,
+    typer.Option(
+        "--pairs",
+        metavar="FILE.csv",
+        rich_help_panel=OWN,
+        show_default=False,
+        help="Table of own pairs: columns raw, truth, psf, and if wanted background, offset, gain.",
+    ),
+]
+Stack = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--stack",
+        metavar="STACK",
+        rich_help_panel=OWN,
+        show_default=False,
+        help="An own stack without a truth, its PSF with --psf or from the optics; may be repeated.",
+    ),
+]
+Hours = Annotated[
+    float | None,
+    typer.Option(
+        "--hours",
+        metavar="H",
+        rich_help_panel=GENERAL,
+        show_default=False,
+        help="Put the training by after so many hours; the same command goes on.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the recipe and the data, train nothing.", rich_help_panel=GENERAL)
+]
+
+
 def train(
-    folder: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--output", metavar="FOLDER", rich_help_panel=OUTPUT, show_default=False,
-            help="Where the weights, their card, the curve and the checkpoint go; a checkpoint there is taken up.",
-        ),
-    ],
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name", metavar="NAME", rich_help_panel=OUTPUT, show_default=False,
-            help="What the network is called. [default: the preset, or own]",
-        ),
-    ] = None,
-    preset: Annotated[
-        Literal["quick", "small", "free", "base"] | None,
-        typer.Option(
-            "--preset", rich_help_panel=GENERAL, show_default=False,
-            help="The recipe on simulated scenes; free: for users without a PSF. [default: small]",
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", metavar="FILE.toml", rich_help_panel=GENERAL, show_default=False,
-            help="Changes of the recipe: its keys, as --dry-run prints them.",
-        ),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--start", metavar="NAME|FILE", rich_help_panel=GENERAL, show_default=False,
-            help="The network to go on from. [default: none; with own pictures small]",
-        ),
-    ] = None,
-    pairs: Annotated[
-        Path | None,
-        typer.Option(
-            "--pairs", metavar="FILE.csv", rich_help_panel=OWN, show_default=False,
-            help="Table of own pairs: columns raw, truth, psf, and if wanted background, offset, gain.",
-        ),
-    ] = None,
-    stack: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--stack", metavar="STACK", rich_help_panel=OWN, show_default=False,
-            help="An own stack without a truth, its PSF with --psf or from the optics; may be repeated.",
-        ),
-    ] = None,
-    hours: Annotated[
-        float | None,
-        typer.Option(
-            "--hours", metavar="H", rich_help_panel=GENERAL, show_default=False,
-            help="Put the training by after so many hours; the same command goes on.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the recipe and the data, train nothing.", rich_help_panel=GENERAL)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Warnings and errors only.", rich_help_panel=GENERAL)
-    ] = False,
+    folder: Folder,
+    name: Name = None,
+    preset: Preset = None,
+    config: Config = None,
+    start: Start = None,
+    pairs: Pairs = None,
+    stack: Stack = None,
+    hours: Hours = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
     overwrite: Overwrite = False,
     log_format: LogFormat = "auto",
     *,
