@@ -124,7 +124,7 @@ def estimated(
     theory = todo.group(Model).settled(channel.optics.na or 0.0)
     size = (shape[0], shape[1], shape[2])
     found = estimate_psf(
-        light_of_counts(volume, camera), split, channel.optics, voxel, size, theory, listen, foretold_by_network
+        light_of_counts(volume, camera), split, channel.optics, voxel, size, theory, listen, judge=foretold_by_network
     )
     notes = [] if found.sure else [f"channel {channel.number}: the nominal PSF is kept, {found.why}"]
     return found.psf, notes

@@ -88,8 +88,9 @@ def _plain(problem: Problem) -> Iterator[Iterate]:
 
 
 def accelerated(
-    problem: Problem, *, preconditioned: bool, momentum: bool = True, prior: Prior | None = None
-) -> Iterator[Iterate]:
+    problem: Problem, *, preconditioned: bool, momentum: bool = True, prior: Prior | None = None,
+    start: Tensor | None = None,
+) -> Iterator[Iterate]:  # fmt: skip
     """Watched steps, with damped momentum or not, preconditioned or not.
 
     Parameters
@@ -102,6 +103,8 @@ def accelerated(
         Whether a step begins beyond the last object.
     prior
         Gives for an object the factor that each step is multiplied by, and what is added to the objective.
+    start
+        The object to begin with, on the object grid; flat if not given. It stays as it is.
 
     Yields
     ------
@@ -114,7 +117,7 @@ def accelerated(
     inverse = blur.inverse_normalisation()
     weight = SHARPENING if preconditioned else UNSHARPENED
     transfer = _sharpen(blur, weight)
-    x, previous, point = (blur.flat(problem.level) for _ in range(3))
+    x, previous, point = (blur.flat(problem.level) if start is None else start.clone() for _ in range(3))
     factor, predicted, excess = (torch.empty_like(like) for like in (x, image, image))  # once: no memory in pieces
     total = float(image.sum(dtype=torch.float64))
     least = math.inf

@@ -111,7 +111,9 @@ def _estimated(
         voxel, shape = _nominal(path, one)
         if not free:
             light = light_of_counts(one.volume, eye)
-            found = estimate_psf(light, split, one.optics, voxel, shape, theory, terminal.listen, foretold_by_network)
+            found = estimate_psf(
+                light, split, one.optics, voxel, shape, theory, terminal.listen, judge=foretold_by_network
+            )
             return found, [*one.notes, *(f"PSF: {note}" for note in found.psf.notes)]
         first = compute_psf(one.optics, voxel, shape, theory)
     else:

@@ -14,7 +14,7 @@ import numpy as np
 from microdeconv.optics import Optics, completed
 from microdeconv.psf.aberrated import AberratedModel
 from microdeconv.psf.compute import compute_psf
-from microdeconv.psf.fit import Split, best_smoothness, folds, foretold, held_out_deviance
+from microdeconv.psf.fit import Split, best_smoothness, folds, held_out_deviance
 from microdeconv.psf.spectrum import SPREAD, SpectralEvidence
 from microdeconv.psf.valley import lowest
 from microdeconv.stack import Psf, Zyx
@@ -31,18 +31,21 @@ STEPS = {
 }  # fmt: skip
 FAR = tuple((size, aberration) for aberration in (-0.8, -0.25, 0.25, 0.8) for size in (-0.1, 0.2))  # looks to begin
 WIDE = tuple((size, 0.1) for size in (-0.25, -0.1, 0.05, 0.2, 0.35))  # with, in 3-D and in 2-D
-ROUGHER = 0.25  # times the smoothness that suits best: at that one, spots speak for PSFs that are too narrow
 FOLDS = 4  # ways of sharing out the counts, for a single plane: there it is quick
 START = {"spherical": 0.3, "defocus": 0.3, "blur": 0.01}  # not zero, where their gradient is
 LOOKS = 50  # at PSFs, about
 RARE = 0.15  # radians, expected of astigmatism and coma, and
-SEEN = 8.0  # in log-odds, from which such a one is believed
+SEEN = {"blur": 60.0}  # in log-odds, from which such a term is believed: of thick tissue, 40 spoke for a blur that
+SEEN_ELSE = 8.0  # was none; of the others these do
 TINY = 1e-8  # a variance that is none
 CENTRED = 0.05  # voxels: near enough to the middle
 MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
+SPECTRAL = 0.25  # weight of the spectrum's evidence beside unused counts: it supposes more of objects
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
-ENOUGH = 3.0  # in log-odds over the nominal PSF, from which an estimate is believed, and
+SEARCHED = ("size", "spherical", "defocus")  # together, and
+END = 0.02  # so near to their greatest values they are no estimate
+ENOUGH = 5.0  # in log-odds over the nominal PSF, from which an estimate is believed, and
 SHARPER = 100.0  # where its peak is higher: optics seldom beat theory, and dim images deconvolve worse with it
 
 Listen = Callable[[str, int, int], None]
@@ -81,15 +84,16 @@ def estimate_psf(
     shape: tuple[int, int, int],
     theory: str = "auto",
     listen: Listen | None = None,
-    judge: Judge | None = None,
+    *,
+    judge: Judge,
 ) -> Estimated:
     """Find how far the PSF of an image deviates from that of its optics.
 
-    PSFs are compared on counts that the deconvolution did not see (`held_out_deviance`, at last `foretold`). Size and
-    spherical aberration (defocus in 2-D) stand in for one another and are searched for together, from what the image's
-    power spectrum tells (`SpectralEvidence`) and from looks all over; blur, astigmatism and coma follow, each believed
-    only if it is clearly likelier. The nominal PSF is kept where the estimate is not, and sooner against an estimate
-    that is sharper. What is given is the mean over PSFs that the image cannot tell apart.
+    PSFs are compared on counts that the deconvolution did not see. Size and spherical aberration (defocus in 2-D) stand
+    in for one another and are searched for together, from what the image's power spectrum tells (`SpectralEvidence`)
+    and from looks all over; blur, astigmatism and coma follow, each believed only if it is clearly likelier. The
+    nominal PSF is kept where the estimate is not, where it lies at the end of what is searched, and sooner against an
+    estimate that is sharper. What is given is the mean over PSFs that the image cannot tell apart.
 
     Fitting object and PSF in turns runs to ever narrower PSFs; neither a marginal likelihood nor unused counts do.
 
@@ -106,8 +110,8 @@ def estimate_psf(
     listen
         Called with what is being done, the step and how many there may be.
     judge
-        Foretells the unused counts of a single plane, as `learnt.foretelling.foretold_by_network` does. Otherwise total
-        variation stands for what is known of objects, and smooth ones speak for PSFs that are too wide.
+        Foretells the unused counts, as `learnt.foretelling.foretold_by_network` does: it must know what objects look
+        like. The rarer terms of a volume are judged with total variation.
 
     Raises
     ------
@@ -121,30 +125,38 @@ def estimate_psf(
     start = np.array([START.get(name, 0.0) for name in model.terms])
     found = evidence.fit(start)
     flat = shape[0] == 1
-    judges = (judge,) if flat and judge else _judges(split, centred_psf(model, found.deviations))
-    search = _Search(model, evidence, folds(split, FOLDS if flat else 1), judges, listen)
+    rare = judge if flat else _smooth_judge(split, centred_psf(model, found.deviations))
+    search = _Search(model, evidence, folds(split, FOLDS if flat else 1), judge, rare, listen)
     best, covariance, gain = search.settled(found, _within(nominal, fitted))
     whole = mean_psf(replace(model, shape=shape), best, covariance)
     errors = np.sqrt(np.diag(covariance))
     named = {n: (float(v), float(e)) for n, v, e in zip(model.terms, best, errors, strict=True) if v}
-    return _told(nominal, whole, named, gain)
+    ends = {name: bounds for name, bounds in zip(model.terms, model.bounds, strict=True) if name in SEARCHED}
+    runs_off = [
+        name for name, bounds in ends.items() if np.abs(named.get(name, (0.0, 0.0))[0] - np.array(bounds)).min() < END
+    ]
+    return _told(nominal, whole, named, gain, runs_off)
 
 
-def _judges(split: Split, psf: Psf) -> tuple[Judge, ...]:
-    """Foretell with total variation: quickly at first, then as well as can be; at last not too rough, for blur."""
-    smoothness = best_smoothness(split, psf)
-    rough, smooth = (partial(held_out_deviance, smoothness=smoothness * by) for by in (ROUGHER, 1.0))
-    return rough, foretold, smooth
+def _smooth_judge(split: Split, psf: Psf) -> Judge:
+    """Foretell with total variation at the weight that suits best: rougher objects speak for blur."""
+    return partial(held_out_deviance, smoothness=best_smoothness(split, psf))
 
 
-def _told(nominal: Psf, found: Psf, named: Mapping[str, tuple[float, float]], gain: float) -> Estimated:
-    """Take the estimate, or the nominal PSF where it is not clearly likelier, and say why."""
+def _told(
+    nominal: Psf, found: Psf, named: Mapping[str, tuple[float, float]], gain: float, runs_off: list[str]
+) -> Estimated:
+    """Take the estimate, or the nominal PSF where it is not clearly likelier or goes too far, and say why."""
     enough = enough_for(nominal, found)
-    if gain < enough:
+    if gain < enough or runs_off:
         odds = f"(log-odds {gain:.1f}, {enough:g} would do)"
         why = f"the image cannot tell it from the nominal PSF {odds}"
         if gain >= ENOUGH:
             why = f"the image speaks for a sharper PSF than that of the optics {odds}: check NA and wavelength"
+        if runs_off:
+            why = (
+                f"the estimate runs to the end of what is searched ({', '.join(runs_off)}): check optics and background"
+            )
         return Estimated(replace(nominal, source=f"{nominal.source}; {why}"), named, gain, sure=False, why=why)
     why = f"log-odds {gain:.1f} over the nominal PSF"
     words = ", ".join(f"{name} {value:+.2f}" for name, (value, _) in named.items() if abs(value) >= 0.005)
@@ -203,7 +215,8 @@ class _Search:
     model: AberratedModel
     evidence: SpectralEvidence
     ways: list[Split]
-    judges: tuple[Judge, ...]  # at first; in a volume, near the least and for the rarer terms
+    judge: Judge
+    rare: Judge  # of the rarer terms
     listen: Listen | None
     done: int = 0
 
@@ -214,8 +227,9 @@ class _Search:
         self.done += 1
         if self.listen:
             self.listen("estimating the PSF", self.done, max(self.done, LOOKS))
-        fits = (self.judges[0](way, psf) for way in self.ways)
-        return self.evidence.cost(torch.from_numpy(psf.pixels)) + sum(fit.deviance for fit in fits) / TEMPER
+        fits = (self.judge(way, psf) for way in self.ways)
+        spectral = self.evidence.cost(torch.from_numpy(psf.pixels))
+        return SPECTRAL * spectral + sum(fit.deviance for fit in fits) / TEMPER
 
     def cost(self, deviations: NDArray[np.float64]) -> float:
         """Negative log-posterior of deviations."""
@@ -235,21 +249,18 @@ class _Search:
 
         size, aberration = found.deviations[places]
         starts = [np.array(pair) for pair in ((size, aberration), (size, -aberration), *(FAR if volume else WIDE))]
-        settled = lowest(cost, min(starts, key=cost), steps, bounds, (1,) if volume else (1, 0.5, 0.25), bend)
-        if volume:
-            self.judges = self.judges[1:]
-            settled = lowest(cost, settled.point, steps, bounds, (0.5, 0.25), bend)
+        settled = lowest(cost, min(starts, key=cost), steps, bounds, (1, 0.5), bend)
         least, gain = settled.cost, self.cost_of(nominal) - settled.cost
         best = _with(best, places, settled.point)
         covariance = np.zeros((len(terms), len(terms)))
         covariance[np.ix_(places, places)] = settled.covariance
-        if volume:
-            self.judges = self.judges[1:]
+        if self.rare is not self.judge:
+            self.judge = self.rare
             least = self.cost(best)
         for place, name in enumerate(terms):
             if place not in places and name in STEPS:
                 moved, lower = self._along(place, STEPS[name], best, least)
-                if lower < least - SEEN:
+                if lower < least - SEEN.get(name, SEEN_ELSE):
                     best, least, gain = moved, lower, gain + least - lower
         return best, covariance, gain
 

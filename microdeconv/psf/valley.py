@@ -16,6 +16,10 @@ FEWEST = 7  # looks that shape it, those further away as well if there are no ot
 FAR = 1.5  # steps that the surface is followed, at most
 MOVES = 3  # of the middle, before the steps shrink anyway
 SETTLED = 0.75  # steps: a middle that moves less is near enough
+OWN = 0.0  # in the place of a factor on the steps: as long as the errors are, along their axes
+WIDE = 2.0  # standard errors: so far the cost rises by more than its own noise
+TINY = 1e-6  # a variance that is none
+ALONG_AXES = np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [-0.7, -0.7]])
 AS_LOW = 1.0  # above the least look: the surface's least is as good, and less noisy
 
 
@@ -56,7 +60,8 @@ def lowest(
     bounds
         (2, 2): least and greatest values of both.
     shrinks
-        Factors on the steps, one after another.
+        Factors on the steps, one after another; at last steps are as long as the errors that were found, and along the
+        axes of these: far in a flat valley, near where little is left to be known.
     bend
         (2,): second derivatives of the part of the cost that is known; the rest is taken to bend no less than not.
 
@@ -74,34 +79,44 @@ def lowest(
 
     middle = vertex = look(start)
     covariance = np.zeros((2, 2))
-    for factor in shrinks:
-        step = steps * factor
+    for factor in (*shrinks, OWN):
+        if factor != OWN:
+            frame, around = np.diag(steps * factor), _along_valley(middle)
+        elif covariance.any():
+            frame, around = _axes_of(covariance, 2 * steps), ALONG_AXES
         for _ in range(MOVES):
-            for around in _around(middle):
-                look(np.array(middle) + step * around)
+            for one in around:
+                look(np.array(middle) + frame @ one)
             least = min(tried, key=tried.__getitem__)
-            to, covariance = _vertex(tried, np.array(least), step, bend)
+            to, covariance = _vertex(tried, np.array(least), frame, bend)
             vertex = look(to)
             before, middle = middle, min(tried, key=tried.__getitem__)
-            if np.abs((np.array(middle) - before) / step).max() <= SETTLED:
+            if np.abs(np.linalg.solve(frame, np.array(middle) - before)).max() <= SETTLED:
                 break
     if tried[vertex] < tried[middle] + AS_LOW:
         middle = vertex
     return Least(np.array(middle), tried[middle], covariance)
 
 
-def _around(middle: tuple[float, ...]) -> NDArray[np.float64]:
+def _along_valley(middle: tuple[float, ...]) -> NDArray[np.float64]:
     """Six looks in steps: along both, and along the valley, where one grows as the other's size falls."""
     along = -1.0 if middle[1] >= 0 else 1.0
     return np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [1, along], [-1, -along]])
 
 
+def _axes_of(covariance: NDArray[np.float64], most: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Directions, as columns, in which errors are independent, as long as `WIDE` of them but within `most`."""
+    variances, axes = np.linalg.eigh(covariance)
+    columns = axes * (WIDE * np.sqrt(variances.clip(TINY)))
+    return np.asarray(columns / np.maximum(np.abs(columns) / most[:, None], 1).max(axis=0))
+
+
 def _vertex(
-    tried: dict[tuple[float, ...], float], least: NDArray[np.float64], step: NDArray[np.float64],
+    tried: dict[tuple[float, ...], float], least: NDArray[np.float64], frame: NDArray[np.float64],
     bend: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
     """Where the quadratic surface through the looks near the least one has its own, and the inverse of its bend."""
-    away = (np.array(list(tried)) - least) / step
+    away = np.linalg.solve(frame, (np.array(list(tried)) - least).T).T
     far = np.abs(away).max(axis=1)
     near = np.argsort(far, kind="stable")[: max(np.count_nonzero(far <= NEAR), FEWEST)]
     a, b = away[near].T
@@ -110,8 +125,8 @@ def _vertex(
     values = np.array(list(tried.values()))[near]
     parts = np.stack([np.ones_like(a), a, b, a * a / 2, b * b / 2, a * b], axis=1)
     _, da, db, aa, bb, ab = np.linalg.lstsq(parts, values - values.min(), rcond=None)[0]
-    known = np.diag(bend * step**2)
+    known = frame.T @ np.diag(bend) @ frame
     bends, axes = np.linalg.eigh(np.array([[aa, ab], [ab, bb]]) - known)
     covariance = np.linalg.inv(axes * np.maximum(bends, 0) @ axes.T + known)
     to = np.clip(-covariance @ np.array([da, db]), -FAR, FAR)
-    return least + step * to, covariance * np.outer(step, step)
+    return least + frame @ to, frame @ covariance @ frame.T

@@ -41,3 +41,24 @@ def test_an_estimate_is_near_with_it(nuclei):
     light, split = nuclei
     found = estimate_psf(light, split, WATER, VOXEL, SHAPE, judge=foretold_by_network)
     assert found.deviations["size"][0] == pytest.approx(-0.22, abs=0.2)
+
+
+def test_where_the_network_falls_short_steps_go_on():
+    """An aberration beyond the training's: the network alone speaks against it."""
+    optics, voxel, shape = (
+        Optics(na=1.2, emission_nm=520, ri_immersion=1.333, modality="confocal"),
+        Zyx(0.25, 0.1, 0.1),
+        (17, 25, 25),
+    )
+    model = AberratedModel(completed(optics)[0], voxel, shape)
+    places = [model.terms.index(name) for name in ("size", "spherical")]
+    found = {}
+    for deviations in ((0.18, 1.0), (0.08, 0.9), (0.18, 0.8)):
+        values = np.zeros(len(model.terms))
+        values[places] = deviations
+        found[deviations] = centred_psf(model, values)
+    scene = simulate("shells", (16, 64, 64), found[0.18, 1.0].pixels, Exposure(100, 10, 100), 31)
+    split = split_counts(scene.counts.astype(np.float32) - 100, 10.0)
+    true, *others = (foretold_by_network(split, psf) for psf in found.values())
+    assert true.steps > 0
+    assert true.deviance < min(other.deviance for other in others)

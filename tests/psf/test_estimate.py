@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from microdeconv.camera import Camera
+from microdeconv.learnt.foretelling import foretold_by_network
 from microdeconv.optics import Optics, completed
 from microdeconv.psf.aberrated import AberratedModel
 from microdeconv.psf.blind import estimate_free
@@ -58,7 +59,7 @@ def test_an_aberrated_psf_is_found_with_its_sign():
     model = model_of()
     truth = true_psf(model, spherical=-0.8)
     light, split = seen("mixed", truth, 1000, (16, 72, 72))
-    found = estimate_psf(light, split, CONFOCAL, VOXEL, SHAPE)
+    found = estimate_psf(light, split, CONFOCAL, VOXEL, SHAPE, judge=foretold_by_network)
     nominal = compute_psf(CONFOCAL, VOXEL, SHAPE)
     assert found.sure
     assert found.deviations["spherical"][0] == pytest.approx(-0.8, abs=0.3)
@@ -70,7 +71,7 @@ def test_an_aberrated_psf_is_found_with_its_sign():
 
 def test_an_image_that_tells_nothing_keeps_the_nominal_psf():
     noise = np.random.default_rng(0).poisson(20, (6, 36, 36)).astype(np.float32)
-    found = estimate_psf(noise, split_counts(noise, 20.0), CONFOCAL, VOXEL, SHAPE)
+    found = estimate_psf(noise, split_counts(noise, 20.0), CONFOCAL, VOXEL, SHAPE, judge=foretold_by_network)
     assert not found.sure
     np.testing.assert_array_equal(found.psf.pixels, compute_psf(CONFOCAL, VOXEL, SHAPE).pixels)
     assert "cannot tell" in found.psf.source
@@ -80,6 +81,16 @@ def test_a_sharper_psf_needs_more_evidence():
     model = model_of()
     nominal, sharp, wide = (true_psf(model, size=s) for s in (0, -0.1, 0.1))
     assert enough_for(nominal, wide) < enough_for(nominal, sharp)
+
+
+def test_an_estimate_at_the_end_of_what_is_searched_is_none():
+    shape = (1, 31, 31)
+    light, split = seen("filaments", true_psf(model_of(FLAT, shape), size=1.0), 500, (1, 160, 160))
+    found = estimate_psf(light, split, FLAT, VOXEL, shape, judge=foretold_by_network)
+    assert found.deviations["size"][0] > 0.55
+    assert not found.sure
+    assert "runs to the end of what is searched (size)" in found.psf.source
+    np.testing.assert_array_equal(found.psf.pixels, compute_psf(FLAT, VOXEL, shape).pixels)
 
 
 def test_the_mean_over_what_cannot_be_told_apart():
@@ -101,7 +112,7 @@ def test_a_plane_has_terms_of_its_own():
     shape = (1, 25, 25)
     model = model_of(FLAT, shape)
     light, split = seen("filaments", true_psf(model, size=0.3), 500, (1, 256, 256))
-    found = estimate_psf(light, split, FLAT, VOXEL, shape)
+    found = estimate_psf(light, split, FLAT, VOXEL, shape, judge=foretold_by_network)
     assert found.psf.pixels.shape == shape
     assert found.sure
     assert fwhm(found.psf.pixels).x == pytest.approx(fwhm(true_psf(model, size=0.3).pixels).x, rel=0.12)
