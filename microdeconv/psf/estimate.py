@@ -41,7 +41,6 @@ TINY = 1e-8  # a variance that is none
 CENTRED = 0.05  # voxels: near enough to the middle
 MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
-SPECTRAL = 0.25  # weight of the spectrum's evidence beside unused counts: it supposes more of objects
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
 SEARCHED = ("size", "spherical", "defocus")  # together, and
 END = 0.02  # so near to their greatest values they are no estimate
@@ -229,7 +228,7 @@ class _Search:
             self.listen("estimating the PSF", self.done, max(self.done, LOOKS))
         fits = (self.judge(way, psf) for way in self.ways)
         spectral = self.evidence.cost(torch.from_numpy(psf.pixels))
-        return SPECTRAL * spectral + sum(fit.deviance for fit in fits) / TEMPER
+        return spectral + sum(fit.deviance for fit in fits) / TEMPER
 
     def cost(self, deviations: NDArray[np.float64]) -> float:
         """Negative log-posterior of deviations."""

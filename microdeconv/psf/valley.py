@@ -18,6 +18,8 @@ MOVES = 3  # of the middle, before the steps shrink anyway
 SETTLED = 0.75  # steps: a middle that moves less is near enough
 OWN = 0.0  # in the place of a factor on the steps: as long as the errors are, along their axes
 WIDE = 2.0  # standard errors: so far the cost rises by more than its own noise
+SHORTEST = 0.08  # of the longest such step: nearer looks differ by noise
+MOST_ERRORS, RISEN = 5, 4.0  # to each side along the flattest axis, and above the least: there the mean is told
 TINY = 1e-6  # a variance that is none
 ALONG_AXES = np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [-0.7, -0.7]])
 AS_LOW = 1.0  # above the least look: the surface's least is as good, and less noisy
@@ -95,7 +97,38 @@ def lowest(
                 break
     if tried[vertex] < tried[middle] + AS_LOW:
         middle = vertex
+    mean, covariance = _along_flattest(lambda point: tried[look(point)], np.array(middle), covariance, bounds)
+    middle = look(mean)
     return Least(np.array(middle), tried[middle], covariance)
+
+
+def _along_flattest(
+    cost: Callable[[NDArray[np.float64]], float], middle: NDArray[np.float64], covariance: NDArray[np.float64],
+    bounds: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """The mean along the axis of the largest error, until the cost has risen on both sides, and the covariance then.
+
+    Where hardly anything tells points apart, the least of the looks is that of their noise; the mean is not.
+    """
+    variances, axes = np.linalg.eigh(covariance)
+    if variances[-1] <= TINY:
+        return middle, covariance
+    error, axis = float(np.sqrt(variances[-1])), axes[:, -1]
+    found = {0.0: cost(middle)}
+    for side in (1, -1):
+        for number in range(1, MOST_ERRORS + 1):
+            place = side * number * error
+            point = middle + place * axis
+            if np.any(point < bounds[:, 0]) or np.any(point > bounds[:, 1]):
+                break
+            found[place] = cost(point)
+            if found[place] > min(found.values()) + RISEN:
+                break
+    along, costs = np.array(list(found)), np.array(list(found.values()))
+    weights = np.exp(costs.min() - costs)
+    mean = float(weights @ along / weights.sum())
+    spread = float(weights @ (along - mean) ** 2 / weights.sum())
+    return middle + mean * axis, covariance + (max(spread, (error / 2) ** 2) - variances[-1]) * np.outer(axis, axis)
 
 
 def _along_valley(middle: tuple[float, ...]) -> NDArray[np.float64]:
@@ -105,10 +138,11 @@ def _along_valley(middle: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def _axes_of(covariance: NDArray[np.float64], most: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Directions, as columns, in which errors are independent, as long as `WIDE` of them but within `most`."""
+    """Directions, as columns, in which errors are independent, as long as `WIDE` of them, within bounds."""
     variances, axes = np.linalg.eigh(covariance)
     columns = axes * (WIDE * np.sqrt(variances.clip(TINY)))
-    return np.asarray(columns / np.maximum(np.abs(columns) / most[:, None], 1).max(axis=0))
+    parts = (np.abs(columns) / most[:, None]).max(axis=0)  # of the longest
+    return np.asarray(columns * (np.clip(parts, SHORTEST, 1) / parts))
 
 
 def _vertex(
