@@ -31,11 +31,12 @@ class Least(NamedTuple):
     Attributes
     ----------
     point
-        (2,).
+        (2,): the mean along the axis of the largest error, as of a negative logarithm of a probability.
     cost
         There.
     covariance
-        (2, 2): the inverse of how sharply the cost bends there; zero if too few looks tell.
+        (2, 2): the inverse of how sharply the cost bends there, with the spread along that axis; zero if too few looks
+        tell.
     """
 
     point: NDArray[np.float64]
@@ -62,8 +63,8 @@ def lowest(
     bounds
         (2, 2): least and greatest values of both.
     shrinks
-        Factors on the steps, one after another; at last steps are as long as the errors that were found, and along the
-        axes of these: far in a flat valley, near where little is left to be known.
+        Factors on the steps, one after another; at last steps are as long as the errors that were found, along the axes
+        of these: far in a flat valley, near where little is left to be known.
     bend
         (2,): second derivatives of the part of the cost that is known; the rest is taken to bend no less than not.
 

@@ -47,3 +47,18 @@ def test_a_curved_valley():
         np.array([0.2, 0.1]), STEPS, BOUNDS, (1, 0.5, 0.25), NONE,
     )  # fmt: skip
     assert found.point == pytest.approx([0.156, 0.6], abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_flat_valley_the_middle_is_given_not_the_least_of_the_noise(seed):
+    """From -0.25 to 0.35 along the valley, nothing but the looks' noise and a weak prior tells points apart."""
+    noise = np.random.default_rng(seed)
+
+    def cost(point):
+        along, across = point[0], point[1] - 0.6 + 0.25 * point[0]
+        walls = 400 * max(along - 0.35, -0.25 - along, 0) ** 2
+        return 300 * across**2 + walls + noise.uniform(-0.3, 0.3)
+
+    found = lowest(cost, np.array([-0.2, 0.6]), STEPS, BOUNDS, (1, 0.5), np.array([1 / 0.2**2, 1 / 0.7**2]))
+    assert found.point == pytest.approx([0.05, 0.59], abs=0.17)
+    assert np.sqrt(found.covariance[0, 0]) == pytest.approx(0.6 / 12**0.5, rel=0.4)
