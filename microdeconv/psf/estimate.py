@@ -14,7 +14,7 @@ import numpy as np
 from microdeconv.optics import Optics, completed
 from microdeconv.psf.aberrated import AberratedModel
 from microdeconv.psf.compute import compute_psf
-from microdeconv.psf.fit import Split, best_smoothness, folds, held_out_deviance
+from microdeconv.psf.fit import Split, best_smoothness, folds, foretold, held_out_deviance
 from microdeconv.psf.spectrum import SPREAD, SpectralEvidence
 from microdeconv.psf.valley import lowest
 from microdeconv.stack import Psf, Zyx
@@ -36,7 +36,7 @@ START = {"spherical": 0.3, "defocus": 0.3, "blur": 0.01}  # not zero, where thei
 LOOKS = 50  # at PSFs, about
 RARE = 0.15  # radians, expected of astigmatism and coma, and
 SEEN = {"blur": 60.0}  # in log-odds, from which such a term is believed: of thick tissue, 40 spoke for a blur that
-SEEN_ELSE = 8.0  # was none; of the others these do
+SEEN_ELSE = 20.0  # was none; of the others these do
 TINY = 1e-8  # a variance that is none
 CENTRED = 0.05  # voxels: near enough to the middle
 MOST_LOOKS = 7  # along one deviation
@@ -110,7 +110,8 @@ def estimate_psf(
         Called with what is being done, the step and how many there may be.
     judge
         Foretells the unused counts, as `learnt.foretelling.foretold_by_network` does: it must know what objects look
-        like. The rarer terms of a volume are judged with total variation.
+        like. In a volume total variation (`foretold`) takes its place where it foretells them better, as with the haze
+        of a wide-field microscope; the rarer terms are judged with it anyway.
 
     Raises
     ------
@@ -125,7 +126,8 @@ def estimate_psf(
     found = evidence.fit(start)
     flat = shape[0] == 1
     rare = judge if flat else _smooth_judge(split, centred_psf(model, found.deviations))
-    search = _Search(model, evidence, folds(split, FOLDS if flat else 1), judge, rare, listen)
+    others = () if flat else (foretold,)
+    search = _Search(model, evidence, folds(split, FOLDS if flat else 1), judge, others, rare, listen)
     best, covariance, gain = search.settled(found, _within(nominal, fitted))
     whole = mean_psf(replace(model, shape=shape), best, covariance)
     errors = np.sqrt(np.diag(covariance))
@@ -215,6 +217,7 @@ class _Search:
     evidence: SpectralEvidence
     ways: list[Split]
     judge: Judge
+    others: tuple[Judge, ...]  # that may take its place
     rare: Judge  # of the rarer terms
     listen: Listen | None
     done: int = 0
@@ -248,7 +251,9 @@ class _Search:
 
         size, aberration = found.deviations[places]
         starts = [np.array(pair) for pair in ((size, aberration), (size, -aberration), *(FAR if volume else WIDE))]
-        settled = lowest(cost, min(starts, key=cost), steps, bounds, (1, 0.5), bend)
+        start = min(starts, key=cost)
+        self._choose(centred_psf(self.model, _with(best, places, start)))
+        settled = lowest(cost, start, steps, bounds, (1, 0.5), bend)
         least, gain = settled.cost, self.cost_of(nominal) - settled.cost
         best = _with(best, places, settled.point)
         covariance = np.zeros((len(terms), len(terms)))
@@ -262,6 +267,12 @@ class _Search:
                 if lower < least - SEEN.get(name, SEEN_ELSE):
                     best, least, gain = moved, lower, gain + least - lower
         return best, covariance, gain
+
+    def _choose(self, psf: Psf) -> None:
+        """Take the judge that foretells best: what it knows of objects suits this one best."""
+        judges = (self.judge, *self.others)
+        if len(judges) > 1:
+            self.judge = min(judges, key=lambda judge: sum(judge(way, psf).deviance for way in self.ways))
 
     def _along(
         self, place: int, step: float, best: NDArray[np.float64], cost: float
