@@ -43,7 +43,7 @@ MOST_LOOKS = 7  # along one deviation
 TEMPER = 4.0  # of the held-out deviance: twice a log-likelihood, and not all that a wrong PSF loses is the PSF's fault
 FITTED = (47, 63, 63)  # voxels of the PSF that are looked at, at most; the rest follows
 SEARCHED = ("size", "spherical", "defocus")  # together, and
-END = 0.02  # so near to their greatest values they are no estimate
+END, MOST_STARTS = 0.02, 3  # so near to their greatest values they are no estimate: another look to begin with
 ENOUGH = 5.0  # in log-odds over the nominal PSF, from which an estimate is believed, and
 SHARPER = 100.0  # where its peak is higher: optics seldom beat theory, and dim images deconvolve worse with it
 
@@ -251,9 +251,12 @@ class _Search:
 
         size, aberration = found.deviations[places]
         starts = [np.array(pair) for pair in ((size, aberration), (size, -aberration), *(FAR if volume else WIDE))]
-        start = min(starts, key=cost)
-        self._choose(centred_psf(self.model, _with(best, places, start)))
-        settled = lowest(cost, start, steps, bounds, (1, 0.5), bend)
+        starts.sort(key=cost)
+        self._choose(centred_psf(self.model, _with(best, places, starts[0])))
+        for start in starts[:MOST_STARTS]:
+            settled = lowest(cost, start, steps, bounds, (1, 0.5), bend)
+            if np.abs(settled.point[:, None] - bounds).min() >= END:
+                break
         least, gain = settled.cost, self.cost_of(nominal) - settled.cost
         best = _with(best, places, settled.point)
         covariance = np.zeros((len(terms), len(terms)))
