@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import DELTA, Settings, plan_cut, settle, settle_camera
+from microdeconv.engine import plan_cut
 from microdeconv.errors import DataError, UsageError
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.selection import Selection
@@ -33,6 +33,7 @@ from microdeconv.psf.several import arranged
 from microdeconv.refine import HELD
 from microdeconv.refine import deconvolve as refined
 from microdeconv.request import KEYWORD, PsfOptions, refuse_idle, refuse_surplus
+from microdeconv.settle import DELTA, Settings, settle, settle_camera
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, PsfSet, Zyx
 

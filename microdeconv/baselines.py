@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import plan_cut, settle
+from microdeconv.engine import plan_cut
 from microdeconv.machine import Machine
 from microdeconv.methods import METHODS
 from microdeconv.refine import deconvolve
+from microdeconv.settle import settle
 from microdeconv.solve import Stopping
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 import microdeconv
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import Listen, Settings, ignore, settle, settle_camera
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.preview import projections, write_preview
 from microdeconv.io.record import write_record, write_settings
@@ -32,6 +31,7 @@ from microdeconv.psf.named import files_of, is_estimate
 from microdeconv.psf.recipes import recipes, source_of
 from microdeconv.refine import deconvolve
 from microdeconv.request import BATCH, OutputOptions
+from microdeconv.settle import Listen, Settings, ignore, settle, settle_camera
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, PsfSet
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from microdeconv.engine import BASE_MEMORY, DELTA, Cut, plan_cut
+from microdeconv.engine import BASE_MEMORY, Cut, plan_cut
 from microdeconv.errors import DataError, UsageError
 from microdeconv.io.selection import Selection, pick
 from microdeconv.io.stacks import open_stack
@@ -26,6 +26,7 @@ from microdeconv.psf.recipes import with_recipe
 from microdeconv.psf.several import load_psfs
 from microdeconv.refine import HELD
 from microdeconv.request import LINE, OutputOptions, PsfOptions, Request, method_of, refuse_idle_optics, refuse_surplus
+from microdeconv.settle import DELTA
 from microdeconv.stack import Header, Psf, PsfSet, Stack, Zyx
 
 TOLD = ("shift", "border", "sampling")  # findings of a PSF's check that are told elsewhere

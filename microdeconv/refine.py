@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microdeconv.camera import Camera, thin
-from microdeconv.engine import DELTA, Cut, Listen, Settings, deconvolve_volume, ignore
+from microdeconv.engine import Cut, deconvolve_volume
 from microdeconv.learnt.guard import (
     ALARM,
     KEPT,
@@ -23,6 +23,7 @@ from microdeconv.learnt.guard import (
 )  # fmt: skip
 from microdeconv.machine import Machine
 from microdeconv.problem import Method
+from microdeconv.settle import DELTA, Listen, Settings, ignore
 from microdeconv.stack import Psf, PsfSet
 
 UNUSUAL = 15.0  # of `Usual.distance`: nine of ten pictures of the training's kinds are below

@@ -10,9 +10,10 @@ from conftest import CPU, problem_of
 from microdeconv import quality
 from microdeconv.camera import Camera, CameraOptions
 from microdeconv.choose import choose
-from microdeconv.engine import Cut, Settings, deconvolve_volume, settle
+from microdeconv.engine import Cut, deconvolve_volume
 from microdeconv.methods import METHODS
 from microdeconv.options import options_of
+from microdeconv.settle import Settings, settle
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping, solve
 from microdeconv.stack import Psf

@@ -8,12 +8,13 @@ from conftest import CPU
 
 from microdeconv import quality
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import DELTA, deconvolve_volume, plan_cut, settle
+from microdeconv.engine import deconvolve_volume, plan_cut
 from microdeconv.learnt.card import shipped
 from microdeconv.learnt.method import Learnt
 from microdeconv.methods import METHODS
 from microdeconv.psf.fit import scaled
 from microdeconv.refine import deconvolve
+from microdeconv.settle import DELTA, settle
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, Zyx

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from microdeconv.engine import JUDGED
 from microdeconv.errors import MicrodeconvError
 from microdeconv.io.stacks import identity
 from microdeconv.machine import Machine
 from microdeconv.options import AUTO, for_channel
 from microdeconv.planning import Plan, plan
 from microdeconv.request import Request
+from microdeconv.settle import JUDGED
 from microdeconv.solve import Stopping
 
 TRANSFORMS = 2.0  # real transforms of the whole grid that a step costs, `tests/measure/speed.py`

@@ -128,11 +128,11 @@ def explain(
 def _explained(path: Path, output: Path, values: Any, above: Any, terminal: Terminal, *, overwrite: bool) -> None:
     """Load the network, read one channel and its PSF, explain, write page and figures."""
     from microdeconv.cli.one_channel import read_channel
-    from microdeconv.engine import DELTA
     from microdeconv.learnt.explain import region_of, surroundings
     from microdeconv.learnt.weights import load_model
     from microdeconv.machine import machine_for
     from microdeconv.planning import psf_for
+    from microdeconv.settle import DELTA
 
     none, name = is_none(values["psf"].value), values["model"].value
     device = machine_for(build(MachineOptions, values)).device
@@ -167,10 +167,11 @@ def _found(
     """Explain a region of a channel from its field."""
     from dataclasses import replace
 
-    from microdeconv.engine import JUDGED, plan_cut, problem_for
+    from microdeconv.engine import plan_cut
     from microdeconv.learnt.explain import explain as explained
     from microdeconv.learnt.method import prepare
     from microdeconv.psf.from_counts import telling_box
+    from microdeconv.settle import JUDGED, problem_for
 
     method = METHODS["learnt"]
     if plan_cut(field.size, psf, method, one.machine, AUTO, one.volume.nbytes).tiles > 1:

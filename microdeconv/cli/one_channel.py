@@ -19,7 +19,7 @@ from microdeconv.request import refuse_idle_optics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from microdeconv.engine import Settings
+    from microdeconv.settle import Settings
     from microdeconv.stack import Header
 
 
@@ -81,9 +81,9 @@ def read_channel(path: Path, values: Mapping[str, Sourced], above: Any) -> OneCh
     volume, notes = check_pixels(stack.read(time, number), selection, path, offset_given=offset_given)
     if volume.min() == volume.max():
         raise DataError(f"{path}: blank, every voxel has the same value", "give a stack with something in it")
-    from microdeconv.engine import DELTA, settle
     from microdeconv.machine import machine_for, prepare
     from microdeconv.methods import METHODS
+    from microdeconv.settle import DELTA, settle
     from microdeconv.solve import Stopping
 
     machine = machine_for(build(MachineOptions, values))

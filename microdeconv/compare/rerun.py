@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microdeconv.engine import DELTA, Listen, Settings, plan_cut
+from microdeconv.engine import plan_cut
 from microdeconv.machine import release
 from microdeconv.psf.from_counts import telling_box
 from microdeconv.refine import deconvolve, of_share
+from microdeconv.settle import DELTA, Listen, Settings
 from microdeconv.stack import PsfSet
 
 if TYPE_CHECKING:

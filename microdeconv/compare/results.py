@@ -15,7 +15,6 @@ from microdeconv.camera import CameraOptions
 from microdeconv.compare.case import Case, Entry
 from microdeconv.compare.elsewhere import above_background, laid_on, read_beside, refuse_other, scale_note
 from microdeconv.compare.rerun import Halves
-from microdeconv.engine import DELTA, Listen, Settings, ignore, settle, settle_camera
 from microdeconv.errors import DataError, MicrodeconvError
 from microdeconv.io.selection import Selection
 from microdeconv.io.stacks import digest, open_stack, write_stack
@@ -27,13 +26,14 @@ from microdeconv.planning import Plan, picked, plan, with_values
 from microdeconv.psf.named import is_estimate
 from microdeconv.refine import deconvolve
 from microdeconv.request import OutputOptions, Request
+from microdeconv.settle import DELTA, Listen, Settings, ignore, settle, settle_camera
 from microdeconv.solve import Stopping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from microdeconv.compare.variants import Variant
-    from microdeconv.engine import Seen
+    from microdeconv.settle import Seen
     from microdeconv.stack import Header, Psf, PsfSet
 
 Tell = Callable[[str], None]

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import Listen, Settings, settle, settle_camera
 from microdeconv.io.pixels import check_pixels
 from microdeconv.io.selection import Selection
 from microdeconv.options import AUTO, for_channel, settled_for
 from microdeconv.pipeline import read_volume
 from microdeconv.planning import ChannelPlan, Plan
+from microdeconv.settle import Listen, Settings, settle, settle_camera
 from microdeconv.solve import Stopping
 
 EACH = 20  # bytes a voxel that choosing takes, beside the volume

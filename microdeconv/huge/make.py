@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import microdeconv
-from microdeconv.engine import BASE_MEMORY, Cut, Listen, plan_cut
+from microdeconv.engine import BASE_MEMORY, Cut, plan_cut
 from microdeconv.errors import MemoryShortError, MicrodeconvError, UsageError
 from microdeconv.huge.choose_once import settled_once
 from microdeconv.huge.scheme import FORMAT, PLAN, Scheme, write_psf
@@ -28,6 +28,7 @@ from microdeconv.pipeline import Outcome, record_of
 from microdeconv.planning import Plan, held_bytes, plan
 from microdeconv.psf.named import is_estimate
 from microdeconv.request import Request
+from microdeconv.settle import Listen
 from microdeconv.tiles import Tiling
 
 EDGES = (1024, 768, 512, 256, 128, 64, 32, 16)  # of tiles that are chosen; the usual shard, then whole chunks

@@ -10,7 +10,6 @@ from microdeconv.batch.journal import difference
 from microdeconv.batch.pool import Share, shares, visible_gpus
 from microdeconv.batch.shards import Shard
 from microdeconv.batch.units import Common, Layers
-from microdeconv.engine import Listen
 from microdeconv.errors import CannotCreateError, UsageError
 from microdeconv.huge.make import identity, make, sketch
 from microdeconv.huge.scheme import Scheme, load, work_folder
@@ -22,6 +21,7 @@ from microdeconv.machine import USABLE, memory_limit, thread_count
 from microdeconv.options import AUTO, build
 from microdeconv.psf.named import files_of
 from microdeconv.request import Request
+from microdeconv.settle import Listen
 
 
 @dataclass(frozen=True, slots=True)

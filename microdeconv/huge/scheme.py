@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microdeconv.camera import Camera
-from microdeconv.engine import Settings
 from microdeconv.errors import DataError
 from microdeconv.io.selection import Selection
 from microdeconv.io.stacks import open_stack
 from microdeconv.methods import method_named
 from microdeconv.problem import Method
+from microdeconv.settle import Settings
 from microdeconv.stack import Psf, PsfSet, Stack
 from microdeconv.tiles import Shape, Tile, Tiling
 

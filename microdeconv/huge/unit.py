@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from microdeconv.batch.journal import short_digest
 from microdeconv.blur import Blur
-from microdeconv.engine import Listen, blur_of_tile, deconvolve_tile
+from microdeconv.engine import blur_of_tile, deconvolve_tile
 from microdeconv.huge.scheme import Place, Scheme
 from microdeconv.huge.seams import frame_of
 from microdeconv.io.atomic import atomic_output, sync
@@ -22,6 +22,7 @@ from microdeconv.io.zarr_read import zarr_library
 from microdeconv.io.zarr_write import store
 from microdeconv.machine import Machine
 from microdeconv.pipeline import as_type
+from microdeconv.settle import Listen
 from microdeconv.stack import PsfSet
 
 

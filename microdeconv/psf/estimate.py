@@ -31,7 +31,7 @@ STEPS = {
 }  # fmt: skip
 FAR = tuple((size, aberration) for aberration in (-0.8, -0.25, 0.25, 0.8) for size in (-0.1, 0.2))  # looks to begin
 WIDE = tuple((size, 0.1) for size in (-0.25, -0.1, 0.05, 0.2, 0.35))  # with, in 3-D and in 2-D
-FOLDS = 4  # ways of sharing out the counts, for a single plane: there it is quick
+FOLDS, SHARED = 4, 300_000  # ways of sharing out a plane's counts, at most; pixels of all ways together
 START = {"spherical": 0.3, "defocus": 0.3, "blur": 0.01}  # not zero, where their gradient is
 LOOKS = 50  # at PSFs, about
 RARE = 0.15  # radians, expected of astigmatism and coma, and
@@ -127,7 +127,8 @@ def estimate_psf(
     flat = shape[0] == 1
     rare = judge if flat else _smooth_judge(split, centred_psf(model, found.deviations))
     others = () if flat else (foretold,)
-    search = _Search(model, evidence, folds(split, FOLDS if flat else 1), judge, others, rare, listen)
+    ways = min(FOLDS, max(SHARED // split.kept.numel(), 1)) if flat else 1
+    search = _Search(model, evidence, folds(split, ways), judge, others, rare, listen)
     best, covariance, gain = search.settled(found, _within(nominal, fitted))
     whole = mean_psf(replace(model, shape=shape), best, covariance)
     errors = np.sqrt(np.diag(covariance))

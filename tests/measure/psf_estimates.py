@@ -16,7 +16,6 @@ from skimage.registration import phase_cross_correlation
 
 from microdeconv import machine, quality
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import problem_for, settle
 from microdeconv.learnt.foretelling import foretold_by_network
 from microdeconv.methods import METHODS
 from microdeconv.optics import Optics, completed
@@ -24,6 +23,7 @@ from microdeconv.psf.aberrated import AberratedModel
 from microdeconv.psf.compute import compute_psf
 from microdeconv.psf.estimate import centred_psf, estimate_psf
 from microdeconv.psf.from_counts import ESTIMATED, light_of_counts, split_for
+from microdeconv.settle import problem_for, settle
 from microdeconv.simulate import Exposure, simulate
 from microdeconv.solve import Stopping
 from microdeconv.stack import Zyx

@@ -14,11 +14,12 @@ import tifffile
 
 from microdeconv import machine, quality
 from microdeconv.camera import CameraOptions
-from microdeconv.engine import deconvolve_volume, plan_cut, settle
+from microdeconv.engine import deconvolve_volume, plan_cut
 from microdeconv.methods import METHODS
 from microdeconv.optics import Optics
 from microdeconv.psf.compute import compute_psf
 from microdeconv.psf.file import load_psf
+from microdeconv.settle import settle
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, Zyx

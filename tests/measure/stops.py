@@ -9,8 +9,8 @@ import torch
 from microdeconv import machine, quality
 from microdeconv.camera import CameraOptions
 from microdeconv.choose import choose
-from microdeconv.engine import problem_for, settle
 from microdeconv.methods import METHODS
+from microdeconv.settle import problem_for, settle
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf

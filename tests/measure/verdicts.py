@@ -22,9 +22,9 @@ from microdeconv.compare.figures import figures_of
 from microdeconv.compare.halves import halves_of_counts
 from microdeconv.compare.parts import ranked
 from microdeconv.compare.verdict import verdict_of
-from microdeconv.engine import Settings, problem_for, settle
 from microdeconv.machine import Machine
 from microdeconv.methods import METHODS
+from microdeconv.settle import Settings, problem_for, settle
 from microdeconv.simulate import Exposure, simulate
 from microdeconv.solve import Stopping, solve
 from microdeconv.stack import Psf
