@@ -13,6 +13,7 @@ from microdeconv.engine import Cut, deconvolve_volume
 from microdeconv.learnt.guard import (
     ALARM,
     KEPT,
+    LIKELIER,
     SEED,
     Verdict,
     chi_square,
@@ -20,9 +21,11 @@ from microdeconv.learnt.guard import (
     outside_support,
     steadied,
     trust_map,
+    wider_is_likelier,
 )  # fmt: skip
 from microdeconv.machine import Machine
 from microdeconv.problem import Method
+from microdeconv.psf.from_counts import ESTIMATED, split_for
 from microdeconv.settle import DELTA, Listen, Settings, ignore
 from microdeconv.stack import Psf, PsfSet
 
@@ -49,7 +52,8 @@ def deconvolve(
 
     The photo-electrons are shared out binomially, four fifths to both methods and the rest to judge
     (`learnt.guard.trust_map`); what they say of the results of four fifths is taken for the results of all. Where the
-    results' models do not fit the image, nothing is taken of the network; never so much that the light would differ.
+    results' models do not fit the image, or a wider PSF would foretell unused counts better (asked where there is one
+    PSF), nothing is taken of the network; never so much that the light would differ.
 
     Parameters
     ----------
@@ -90,6 +94,9 @@ def deconvolve(
         share = _trust(light, psf, method, settings, machine, cut, listen)
         counted = float(light.sum(dtype=np.float64)) * eye.gain**2
         verdict = replace(verdict, trust=steadied(share, classical, image, counted))
+        if share.any() and isinstance(psf, Psf):
+            verdict, narrow = _of_width(verdict, volume, psf, settings, machine)
+            noted += narrow
     image -= classical
     image *= verdict.trust
     image += classical
@@ -104,6 +111,19 @@ def _doubt(chi: float, settings: Settings) -> str:
     if chi > ALARM:
         return f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {ALARM:g})"
     return ""
+
+
+def _of_width(
+    verdict: Verdict, volume: NDArray[Any], psf: Psf, settings: Settings, machine: Machine
+) -> tuple[Verdict, list[str]]:
+    """Take the trust back where unused counts speak for a wider PSF."""
+    split = split_for(volume, settings.camera, settings.background, str(machine.device), ESTIMATED)
+    odds = wider_is_likelier(split, psf)
+    verdict = replace(verdict, wider=odds)
+    if odds <= LIKELIER:
+        return verdict, []
+    said = f"unused counts speak for a wider PSF (log-odds {odds:.1f}): the classical result is kept, see psf check"
+    return replace(verdict, trust=0.0), [said]
 
 
 def _told(verdict: Verdict, settings: Settings) -> tuple[dict[str, Any], list[str]]:

@@ -10,6 +10,7 @@ from microdeconv import quality
 from microdeconv.camera import CameraOptions
 from microdeconv.engine import deconvolve_volume, plan_cut
 from microdeconv.learnt.card import shipped
+from microdeconv.learnt.guard import LIKELIER
 from microdeconv.learnt.method import Learnt
 from microdeconv.methods import METHODS
 from microdeconv.psf.fit import scaled
@@ -72,6 +73,14 @@ def test_a_psf_that_does_not_fit_leaves_the_classical_result(blurred):
     assert found.told["trust"] == 0
     assert any("do not fit" in note and "classical result is kept" in note for note in found.notes)
     assert any("do not fit" in note for note in refined(scene, wide, trust=0.5)[0].notes)
+
+
+def test_a_psf_that_is_too_narrow_leaves_the_classical_result(blurred):
+    scene, psf = blurred
+    found, _, _ = refined(scene, scaled(psf, Zyx(1, 0.75, 0.75)))
+    assert found.told["log_odds_of_wider_psf"] > LIKELIER
+    assert found.told["trust"] == 0
+    assert any("wider PSF" in note and "classical result is kept" in note for note in found.notes)
 
 
 def test_an_unsure_gain_leaves_the_classical_result(blurred):

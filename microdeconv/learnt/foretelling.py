@@ -7,7 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from microdeconv.classical.richardson_lucy import accelerated
-from microdeconv.learnt.method import Learnt, learnt, through
+from microdeconv.learnt.method import Learnt, object_of, through
+from microdeconv.learnt.reconciled import FAINT
 from microdeconv.psf.fit import judged, problem_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from microdeconv.stack import Psf
 
 LOOKS = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 130)  # steps after the network, from which unused counts are foretold
-FAINT = 1e-3  # of the object's mean: what the network leaves dark may come back
 
 
 def foretold_by_network(split: Split, psf: Psf) -> Fit:
@@ -40,11 +40,11 @@ def foretold_by_network(split: Split, psf: Psf) -> Fit:
 
     with torch.inference_mode():
         problem = problem_of(split, psf)
-        (iterate,) = learnt(problem, Learnt())
+        found = object_of(problem, Learnt())
         shape = split.kept.shape
         problem = replace(problem, blur=Blur(through(psf), (shape[0], shape[1], shape[2]), split.kept.device))
-        best = judged(problem, split, iterate.image, 0)
-        start = iterate.image.clamp_min(FAINT * problem.level)
+        best = judged(problem, split, found, 0)
+        start = found.clamp_min(FAINT * problem.level)
         steps = accelerated(problem, preconditioned=False, start=start)
         for done, one in enumerate(islice(steps, LOOKS[-1]), 1):
             if done not in LOOKS:

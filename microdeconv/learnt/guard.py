@@ -1,4 +1,4 @@
-"""How much of the network's change the data confirm: counts that neither result saw judge between them."""
+"""How much of the network's change the data confirm: counts that neither result saw judge between them, and the PSF."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microdeconv.psf.fit import scaled
+from microdeconv.stack import Zyx
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from microdeconv.psf.fit import Split
     from microdeconv.stack import Psf, PsfSet
 
 KEPT = 0.8  # of the photo-electrons are deconvolved, the others judge
@@ -18,10 +22,12 @@ SEED = 21
 NEAR = 16.0  # voxels (half as many along z): trust is found for surroundings of about that width
 LENT = 0.05  # of the whole volume's evidence is lent to each place
 DOUBT = 4.0  # evidence for no trust that is there before any count: counts that tell less change nothing
-CAUTION = 2.5  # standard errors by which trust is taken lower: a wrong PSF misleads by more than the noise
+CAUTION = 1.0  # standard errors by which trust is taken lower
 ALARM = 1.05  # chi-square of the classical result from which the PSF or the noise model does not fit
 FLUX = 0.02  # share of the light by which what is taken of the network may change it, or
 SIGMAS = 4.0  # times the noise of the sum
+WIDER = 1.18  # times as wide: the other PSF that is asked for, and
+LIKELIER = 4.0  # its log-odds, from which the PSF is taken for too narrow
 PASSED = 0.02  # of its maximum: the OTF's modulus within its support
 LOOKED_AT = (48, 256, 256)  # voxels, at most, on which the change's spectrum is looked at
 
@@ -40,12 +46,15 @@ class Verdict:
         Light of the network's result over the classical one's.
     outside
         Share of the network's change outside the OTF's support, where no data can confirm it; of its energy.
+    wider
+        Log-odds, by unused counts, of a PSF that is wider, see `wider_is_likelier`.
     """
 
     chi_square: float
     trust: NDArray[np.float32] | float = 0.0
     flux: float | None = None
     outside: float | None = None
+    wider: float | None = None
 
     def told(self) -> dict[str, Any]:
         """As the record holds it."""
@@ -53,6 +62,7 @@ class Verdict:
         figures = {
             "trust": mean, "trust_least": low, "trust_most": high, "chi_square": self.chi_square,
             "flux_ratio": self.flux, "change_outside_otf": self.outside,
+            "log_odds_of_wider_psf": self.wider,
         }  # fmt: skip
         return {name: round(value, 4) for name, value in figures.items() if value is not None}
 
@@ -96,6 +106,25 @@ def trust_map(
     known = near_information + lent + DOUBT
     trust = (near_pull + lent * (total / all_)) / known - CAUTION / np.sqrt(known)
     return np.clip(trust, 0, 1).astype(np.float32)
+
+
+def wider_is_likelier(split: Split, psf: Psf) -> float:
+    """Give the log-odds of a PSF that is wider by 18 %, against the PSF: what the network makes of each foretells.
+
+    A PSF that is too narrow fits the image with an object that is blurred, and no counts speak against that object;
+    they speak for the wider PSF, though.
+
+    Parameters
+    ----------
+    split
+        Of a telling part of the image, from `split_for`.
+    psf
+        On the image's voxels.
+    """
+    from microdeconv.learnt.foretelling import foretold_by_network
+
+    other = scaled(psf, Zyx(WIDER, WIDER, WIDER))
+    return (foretold_by_network(split, psf).deviance - foretold_by_network(split, other).deviance) / 2
 
 
 def chi_square(light: NDArray[np.float32], predicted: NDArray[np.float32]) -> float:

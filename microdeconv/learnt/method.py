@@ -1,4 +1,4 @@
-"""The learnt method of the registry: bank, network, an object."""
+"""The learnt method of the registry: bank, network, an object that explains the image."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from microdeconv.options import AUTO, Auto, option
 from microdeconv.problem import Iterate, Problem
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from microdeconv.learnt.weights import Model
     from microdeconv.stack import Psf, PsfSet
 
@@ -124,24 +126,35 @@ def through(psf: Psf | PsfSet) -> Psf | PsfSet:
 
 
 def learnt(problem: Problem, parameters: Learnt) -> Iterator[Iterate]:
-    """Deconvolve with the network alone; the guard stands above the tiles, in `refine`.
+    """Deconvolve with the network and make its object explain the image; the guard stands above tiles, in `refine`.
 
     Parameters
     ----------
     problem
-        `image` in photo-electrons.
+        `image` in photo-electrons. Without a PSF nothing tells what an object should explain: it stays the network's.
     parameters
         See `Learnt`; without a scale the problem's own is found.
 
     Yields
     ------
     Iterate
-        Once; `image` on the object grid, photo-electrons, ≥ 0. Its margin is a Richardson-Lucy iterate's.
+        Once; `image` on the object grid, photo-electrons, ≥ 0.
 
     References
     ----------
-    See `IRDNet`.
+    See `IRDNet` and `reconciled`.
     """
+    import torch
+
+    from microdeconv.learnt.reconciled import reconciled
+
+    with torch.inference_mode():
+        found = object_of(problem, parameters)
+        yield Iterate(found if problem.blur.psf.shape == (1, 1, 1) else reconciled(problem, found), None)
+
+
+def object_of(problem: Problem, parameters: Learnt) -> Tensor:
+    """Give the object that the network alone finds, on the object grid; its margin is a Richardson-Lucy iterate's."""
     import torch
 
     from microdeconv.learnt.network import views_of
@@ -153,4 +166,4 @@ def learnt(problem: Problem, parameters: Learnt) -> Iterator[Iterate]:
         views = views_of(problem, scale, network.architecture.scales, parameters.voxel_um)
         whole = views[-1].start.clone()
         problem.blur.crop(whole).copy_(network([[view] for view in views])[-1][0])
-        yield Iterate(whole.mul_(scale), None)
+        return whole.mul_(scale)

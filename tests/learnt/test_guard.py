@@ -3,9 +3,19 @@
 import numpy as np
 import pytest
 
-from microdeconv.learnt.guard import chi_square, flux_ratio, outside_support, steadied, trust_map
-from microdeconv.simulate import gaussian_psf
-from microdeconv.stack import Psf
+from microdeconv.learnt.card import shipped
+from microdeconv.learnt.guard import (
+    LIKELIER,
+    chi_square,
+    flux_ratio,
+    outside_support,
+    steadied,
+    trust_map,
+    wider_is_likelier,
+)
+from microdeconv.psf.fit import scaled, split_counts
+from microdeconv.simulate import Exposure, gaussian_psf, simulate
+from microdeconv.stack import Psf, Zyx
 
 SHAPE = (1, 96, 96)
 
@@ -83,3 +93,12 @@ def test_what_the_otf_cannot_pass_lies_outside():
     assert outside_support(coarse, psf) < 0.01
     assert outside_support(fine, psf) > 0.99
     assert outside_support(np.zeros(SHAPE, np.float32), psf) == 0
+
+
+@pytest.mark.skipif("small" not in shipped(), reason="no network is shipped")
+def test_a_psf_that_is_too_narrow_is_told_from_the_right_one():
+    psf = Psf(gaussian_psf((0, 2.0, 2.0)), None, None, "Gaussian")
+    scene = simulate("mixed", (1, 128, 128), psf.pixels, Exposure(300, 20, 0, read_noise=0), seed=4)
+    split = split_counts(scene.counts.astype(np.float32), 20.0)
+    assert wider_is_likelier(split, scaled(psf, Zyx(1, 0.8, 0.8))) > LIKELIER
+    assert wider_is_likelier(split, psf) < 0
