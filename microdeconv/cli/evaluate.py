@@ -123,7 +123,7 @@ def _outputs(folder: Path | None, *, overwrite: bool) -> tuple[Path, Path] | Non
 def _methods(model: str, machine: Machine, *, everything: bool) -> tuple[dict[str, Restore], dict[str, Any]]:
     """What is measured, by name, and what is told of the network."""
     from microdeconv.baselines import automatic
-    from microdeconv.learnt.evaluation import bare, raw, unsharp
+    from microdeconv.learnt.evaluation import raw, unguarded, unsharp
     from microdeconv.learnt.method import Learnt
     from microdeconv.learnt.weights import load_model
 
@@ -131,7 +131,7 @@ def _methods(model: str, machine: Machine, *, everything: bool) -> tuple[dict[st
     methods: dict[str, Restore] = {"raw": raw, "rl": automatic("rl", machine)}
     if everything:
         methods |= {name: automatic(name, machine) for name in ("wiener", "rl-tv")}
-    alone = bare(loaded.network, machine.device)
+    alone = unguarded(loaded.network, machine.device)
     if loaded.network.architecture.voxel:
         methods |= {"unsharp": unsharp, "guess": alone}
     else:

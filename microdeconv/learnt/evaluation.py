@@ -48,21 +48,25 @@ def unsharp(sample: Sample) -> Image:
     return image + UNSHARP * (image - gaussian_filter(image, (0, UNSHARP_RADIUS, UNSHARP_RADIUS)))
 
 
-def bare(network: IRDNet, device: str = "cpu") -> Restore:
-    """The network alone, nothing watching it; one that needs no PSF gets none."""
+def unguarded(network: IRDNet, device: str = "cpu") -> Restore:
+    """What the learnt method makes of a network, nothing watching it; one that needs no PSF gets none."""
     import torch
 
-    from microdeconv.learnt.training import seen
+    from microdeconv.learnt.network import object_found
+    from microdeconv.learnt.physics import scale_of
+    from microdeconv.learnt.reconciled import reconciled
 
     network.eval()
+    kernel_free = bool(network.architecture.voxel)
 
     def restored(sample: Sample) -> Image:
-        if network.architecture.voxel:
+        if kernel_free:
             sample = replace(sample, psf=point())
         with torch.inference_mode():
-            views = seen([sample], network.architecture.scales, device)
-            image = network(views)[-1][0] * views[-1][0].scale
-            return np.asarray(image.cpu().numpy(), np.float32)
+            problem = sample.problem(device, network=True)
+            found = object_found(network, problem, scale_of(problem), sample.voxel_um)
+            image = problem.blur.crop(found if kernel_free else reconciled(problem, found))
+            return np.ascontiguousarray(image.cpu().numpy(), np.float32)
 
     return restored
 

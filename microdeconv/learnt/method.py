@@ -154,16 +154,12 @@ def learnt(problem: Problem, parameters: Learnt) -> Iterator[Iterate]:
 
 
 def object_of(problem: Problem, parameters: Learnt) -> Tensor:
-    """Give the object that the network alone finds, on the object grid; its margin is a Richardson-Lucy iterate's."""
+    """Give the object that the network alone finds, see `object_found`."""
     import torch
 
-    from microdeconv.learnt.network import views_of
+    from microdeconv.learnt.network import object_found
     from microdeconv.learnt.physics import scale_of
 
     with torch.inference_mode():
         network = _model_for(problem, parameters).network
-        scale = parameters.scale or scale_of(problem)
-        views = views_of(problem, scale, network.architecture.scales, parameters.voxel_um)
-        whole = views[-1].start.clone()
-        problem.blur.crop(whole).copy_(network([[view] for view in views])[-1][0])
-        return whole.mul_(scale)
+        return object_found(network, problem, parameters.scale or scale_of(problem), parameters.voxel_um)

@@ -231,6 +231,16 @@ def views_of(
     return views
 
 
+def object_found(
+    network: IRDNet, problem: Problem, scale: float, voxel_um: tuple[float, float, float] | None = None
+) -> Tensor:
+    """Give the object that a network finds, photo-electrons; around the field it is a Richardson-Lucy iterate."""
+    views = views_of(problem, scale, network.architecture.scales, voxel_um)
+    whole = views[-1].start.clone()
+    problem.blur.crop(whole).copy_(network([[view] for view in views])[-1][0])
+    return whole.mul_(scale)
+
+
 def _bilinear() -> Tensor:
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     return (line[:, None] * line)[None, None]

@@ -9,13 +9,13 @@ import torch
 from microdeconv import quality
 from microdeconv.learnt import evaluation
 from microdeconv.learnt.evaluation import (
-    bare,
     best_possible,
     evaluate,
     figures_of,
     figures_of_nothing,
     figures_of_spots,
     raw,
+    unguarded,
     unsharp,
 )
 from microdeconv.learnt.network import Architecture, IRDNet
@@ -107,7 +107,7 @@ def test_a_tiny_evaluation_of_an_untrained_network(voxel):
     network = IRDNet(Architecture(widths=(4, 4, 4), stages=1, voxel=voxel))
     cases = [Case(CELLS[name], 0) for name in ("2d-seen", "2d-empty", "2d-spots", "3d-seen")]
     done = []
-    rows = list(evaluate(cases, {"raw": raw, "rl": unsharp, "network": bare(network)}, done.append))
+    rows = list(evaluate(cases, {"raw": raw, "rl": unsharp, "network": unguarded(network)}, done.append))
     assert done == [1, 2, 3, 4]
     assert all(row["frozen"] for row in rows)
     assert [row["method"] for row in rows[:8]] == [
