@@ -12,6 +12,7 @@ from microdeconv.camera import Camera, thin
 from microdeconv.engine import Cut, deconvolve_volume
 from microdeconv.learnt.guard import (
     ALARM,
+    ASKED,
     KEPT,
     LIKELIER,
     SEED,
@@ -25,7 +26,7 @@ from microdeconv.learnt.guard import (
 )  # fmt: skip
 from microdeconv.machine import Machine
 from microdeconv.problem import Method
-from microdeconv.psf.from_counts import ESTIMATED, split_for
+from microdeconv.psf.from_counts import split_for
 from microdeconv.settle import DELTA, Listen, Settings, ignore
 from microdeconv.stack import Psf, PsfSet
 
@@ -117,7 +118,7 @@ def _of_width(
     verdict: Verdict, volume: NDArray[Any], psf: Psf, settings: Settings, machine: Machine
 ) -> tuple[Verdict, list[str]]:
     """Take the trust back where unused counts speak for a wider PSF."""
-    split = split_for(volume, settings.camera, settings.background, str(machine.device), ESTIMATED)
+    split = split_for(volume, settings.camera, settings.background, str(machine.device), ASKED)
     odds = wider_is_likelier(split, psf)
     verdict = replace(verdict, wider=odds)
     if odds <= LIKELIER:

@@ -23,11 +23,12 @@ NEAR = 16.0  # voxels (half as many along z): trust is found for surroundings of
 LENT = 0.05  # of the whole volume's evidence is lent to each place
 DOUBT = 4.0  # evidence for no trust that is there before any count: counts that tell less change nothing
 CAUTION = 1.0  # standard errors by which trust is taken lower
-ALARM = 1.05  # chi-square of the classical result from which the PSF or the noise model does not fit
+ALARM = 1.25  # chi-square of the better result, from which PSF or noise model do not fit: unused counts mislead then
 FLUX = 0.02  # share of the light by which what is taken of the network may change it, or
 SIGMAS = 4.0  # times the noise of the sum
 WIDER = 1.18  # times as wide: the other PSF that is asked for, and
 LIKELIER = 4.0  # its log-odds, from which the PSF is taken for too narrow
+ASKED = 100_000  # voxels, at most, on which it is asked for
 PASSED = 0.02  # of its maximum: the OTF's modulus within its support
 LOOKED_AT = (48, 256, 256)  # voxels, at most, on which the change's spectrum is looked at
 

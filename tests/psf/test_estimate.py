@@ -58,7 +58,7 @@ def test_the_spectrum_prefers_the_true_size():
 def test_an_aberrated_psf_is_found_with_its_sign():
     model = model_of()
     truth = true_psf(model, spherical=-0.8)
-    light, split = seen("mixed", truth, 1000, (16, 72, 72))
+    light, split = seen("mixed", truth, 1000, (12, 56, 56))
     found = estimate_psf(light, split, CONFOCAL, VOXEL, SHAPE, judge=foretold_by_network)
     nominal = compute_psf(CONFOCAL, VOXEL, SHAPE)
     assert found.sure
@@ -85,7 +85,7 @@ def test_a_sharper_psf_needs_more_evidence():
 
 def test_an_estimate_at_the_end_of_what_is_searched_is_none():
     shape = (1, 31, 31)
-    light, split = seen("filaments", true_psf(model_of(FLAT, shape), size=1.0), 500, (1, 160, 160))
+    light, split = seen("filaments", true_psf(model_of(FLAT, shape), size=1.0), 500, (1, 112, 112))
     found = estimate_psf(light, split, FLAT, VOXEL, shape, judge=foretold_by_network)
     assert found.deviations["size"][0] > 0.55
     assert not found.sure
@@ -111,7 +111,7 @@ def test_the_mean_over_what_cannot_be_told_apart():
 def test_a_plane_has_terms_of_its_own():
     shape = (1, 25, 25)
     model = model_of(FLAT, shape)
-    light, split = seen("filaments", true_psf(model, size=0.3), 500, (1, 256, 256))
+    light, split = seen("filaments", true_psf(model, size=0.3), 500, (1, 176, 176))
     found = estimate_psf(light, split, FLAT, VOXEL, shape, judge=foretold_by_network)
     assert found.psf.pixels.shape == shape
     assert found.sure
