@@ -20,7 +20,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CALLS = "write,pwrite64,fsync,link,linkat,rename,renameat,renameat2,mkdir,unlink,unlinkat,rmdir"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 
 
 def why_not() -> str:

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,13 @@ class Claims:
         with undisturbed():
             self.held.discard(path)
             path.unlink(missing_ok=True)
+
+    def clear(self, keys: Iterable[str]) -> None:
+        """Take away the claims that dead processes left on units that are done."""
+        begun = self.standing()
+        for key in keys if begun else ():
+            if self.place(key).name in begun and self.take(key) is not None:
+                self.release(key)
 
     def touch(self) -> None:
         """Give a sign of life, when it is time."""

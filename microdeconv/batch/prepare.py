@@ -91,10 +91,12 @@ class Todo:
 
     def run(self, tell: Tell) -> int:
         """Do it; give the exit code."""
+        claims = Claims(self.journal.folder / "claims")
+        claims.clear(unit.key for unit in self.units if unit.told.get("status") == "kept")
         if not self.needed:
             return self._report(0)
         drive = Drive(
-            self.needed, self.common, self.journal, Claims(self.journal.folder / "claims"), Pool(self._parts()), tell,
+            self.needed, self.common, self.journal, claims, Pool(self._parts()), tell,
             self.asked.fail_fast, self.asked.grace,
         )  # fmt: skip
         before = handled(drive)

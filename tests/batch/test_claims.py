@@ -125,3 +125,12 @@ def test_a_signal_in_the_middle_leaves_no_claim_that_nobody_knows_of(tmp_path, m
         signal.signal(signal.SIGTERM, before)
         ended.set()
         other.join()
+
+
+def test_what_the_dead_left_on_units_that_are_done_goes(tmp_path):
+    claims, living = Claims(tmp_path / "c"), Claims(tmp_path / "c")
+    plant(claims, "dead", start="1")
+    plant(claims, "not asked", start="1")
+    assert living.take("living") == 0
+    claims.clear(["dead", "living", "never begun"])
+    assert claims.standing() == {claims.place("living").name, claims.place("not asked").name}
