@@ -59,7 +59,8 @@ class Result:
     notes
         Warnings for a person.
     guard
-        What the learnt method's guard found: trust, chi-square, light, share of the change outside the OTF's support.
+        What the learnt method's guard found: trust, chi-square, light, log-odds of a wider PSF, and how much of the
+        change lies outside the OTF's support.
     """
 
     image: NDArray[Any]

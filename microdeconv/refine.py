@@ -12,10 +12,13 @@ from microdeconv.camera import Camera, thin
 from microdeconv.engine import Cut, deconvolve_volume
 from microdeconv.learnt.guard import (
     ALARM,
+    ALARM_UNASKED,
     ASKED,
+    CAUTION,
     KEPT,
     LIKELIER,
     SEED,
+    UNASKED,
     Verdict,
     chi_square,
     flux_ratio,
@@ -54,7 +57,8 @@ def deconvolve(
     The photo-electrons are shared out binomially, four fifths to both methods and the rest to judge
     (`learnt.guard.trust_map`); what they say of the results of four fifths is taken for the results of all. Where the
     results' models do not fit the image, or a wider PSF would foretell unused counts better (asked where there is one
-    PSF), nothing is taken of the network; never so much that the light would differ.
+    PSF), nothing is taken of the network, and less of it where there are several PSFs; never so much that the light
+    would differ.
 
     Parameters
     ----------
@@ -82,7 +86,9 @@ def deconvolve(
     del predicted
     flux, outside = flux_ratio(classical, image), outside_support(image - classical, psf)
     verdict = Verdict(chi, flux=flux, outside=outside)
-    reason, noted = _doubt(chi, settings), list[str]()
+    alone = isinstance(psf, Psf)  # a wider one can be asked for
+    blank = bool(light.min() == light.max())
+    reason, noted = _doubt(chi, ALARM if alone else ALARM_UNASKED, settings, blank=blank), list[str]()
     if trust == "off":
         verdict = replace(verdict, trust=1.0)
         noted.append("the network's result is taken unchecked (--trust off)")
@@ -95,7 +101,7 @@ def deconvolve(
         share = _trust(light, psf, method, settings, machine, cut, listen)
         counted = float(light.sum(dtype=np.float64)) * eye.gain**2
         verdict = replace(verdict, trust=steadied(share, classical, image, counted))
-        if share.any() and isinstance(psf, Psf):
+        if isinstance(psf, Psf) and share.any():
             verdict, narrow = _of_width(verdict, volume, psf, settings, machine)
             noted += narrow
     image -= classical
@@ -105,12 +111,14 @@ def deconvolve(
     return Refined(image, (*notes, *more, *noted, *unusual), told)
 
 
-def _doubt(chi: float, settings: Settings) -> str:
+def _doubt(chi: float, most: float, settings: Settings, *, blank: bool) -> str:
     """Why nothing of the network should be taken, if so."""
+    if blank:
+        return "the image is blank"
     if "unsure" in settings.sources.get("gain", ""):
         return "the gain is unsure, so that counts cannot judge (give --gain, or --trust)"
-    if chi > ALARM:
-        return f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {ALARM:g})"
+    if chi > most:
+        return f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {most:g})"
     return ""
 
 
@@ -155,7 +163,7 @@ def _trust(
         predicted = np.empty(light.shape, np.float32)
         deconvolve_volume(kept, psf, one, chosen, machine, cut, listen, predicted)
         foretold.append(predicted * np.float32((1 - KEPT) / KEPT))
-    return trust_map(held, foretold[0], foretold[1])
+    return trust_map(held, foretold[0], foretold[1], CAUTION if isinstance(psf, Psf) else UNASKED)
 
 
 def of_share(settings: Settings, share: float) -> Settings:

@@ -18,7 +18,7 @@ from microdeconv.refine import deconvolve
 from microdeconv.settle import DELTA, settle
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping
-from microdeconv.stack import Psf, Zyx
+from microdeconv.stack import Psf, PsfSet, Zyx
 
 LEARNT = METHODS["learnt"]
 KNOWN = CameraOptions(background=20.0, offset=0.0, gain=1.0)
@@ -81,6 +81,23 @@ def test_a_psf_that_is_too_narrow_leaves_the_classical_result(blurred):
     assert found.told["log_odds_of_wider_psf"] > LIKELIER
     assert found.told["trust"] == 0
     assert any("wider PSF" in note and "classical result is kept" in note for note in found.notes)
+
+
+def test_where_several_psfs_stand_no_wider_one_is_asked_for(blurred):
+    scene, psf = blurred
+    several = PsfSet((psf, psf), ((0.0,), (0.0, 100.0), (0.0,)), "two")
+    found, _, _ = refined(scene, several)
+    assert "log_odds_of_wider_psf" not in found.told
+    assert 0 < found.told["trust"] < refined(scene, psf)[0].told["trust"]
+
+
+def test_a_blank_image_keeps_the_classical_result():
+    psf = Psf(gaussian_psf((0, 1.6, 1.6)), None, None, "Gaussian")
+    volume = np.full((1, 40, 40), 100, np.uint16)
+    settings = settle(volume, psf, 0, LEARNT, Learnt(), CameraOptions(), Stopping(), CPU)
+    found = deconvolve(volume, psf, LEARNT, settings, CPU, plan_cut(volume.shape, psf, LEARNT, CPU, "auto", 0))
+    assert found.told["trust"] == 0
+    assert any("blank" in note for note in found.notes)
 
 
 def test_an_unsure_gain_leaves_the_classical_result(blurred):

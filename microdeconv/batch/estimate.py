@@ -20,6 +20,7 @@ from microdeconv.solve import Stopping
 
 TRANSFORMS = 2.0  # real transforms of the whole grid that a step costs, `tests/measure/speed.py`
 USUAL = 40  # steps that the automatic stop takes, in the middle of many stacks
+GUARDED = 5.0  # times its companion that the learnt method takes: both twice, the network, the steps after it
 CHOOSING = 6.0  # steps on the part that is judged for each one taken: two halves, thrice as far
 OVERHEAD = 1.5  # seconds for a stack beside its steps: opening, background, writing
 TIMED = 2**21  # voxels of the transform that is timed
@@ -92,7 +93,7 @@ def expect(todo: Plan, rate: float, planning: float, count: int = 1) -> Expected
             usual = cap = 1
         share = min(1.0, JUDGED / math.prod(todo.stack.header.volume_shape))
         chosen = CHOOSING * share * one if asked == AUTO and iterative else 0.0
-        for_all = channel.cut.tiles * len(todo.times) * one
+        for_all = channel.cut.tiles * len(todo.times) * one * (GUARDED if todo.method.companion else 1)
         seconds += usual * (for_all + chosen)
         most += cap * (for_all + chosen)
     fixed = planning + OVERHEAD * len(todo.channels) * len(todo.times)

@@ -22,8 +22,8 @@ LEVELS = ("full", "half", "quarter")
 ABOVE, BELOW = (1.0, 0.6, 0.1), (0.2, 0.6, 1.0)  # colours of more and of less
 TOP = 99.8  # percentile that is white
 GUARD = (
-    "This is the network alone. In a run the guard stands behind it and blends its result with Richardson-Lucy's, as "
-    "far as unused counts confirm it."
+    "This is the network alone. In a run Richardson-Lucy's steps make its object explain the image, and the guard "
+    "blends the result with the classical one, as far as unused counts confirm it."
 )
 LOOK = (
     "All in photo-electrons above the background, means over the region's planes; the frame is the region. In the "

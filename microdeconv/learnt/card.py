@@ -27,7 +27,8 @@ INTENDED = (
     "beside the classical result, under the guard that compares both with the data."
 )
 FAILURES = (
-    "A PSF that is too wide does most harm; the guard's chi-square tells of many such cases.",
+    "A PSF that is too wide does most harm; the guard's chi-square tells of many such cases, its question for a wider "
+    "PSF of ones that are too narrow.",
     "What lies outside the OTF's support comes from the training's scenes, and no data can confirm it.",
     "Noise that neighbours share, or images that were denoised before, are not what it was trained on.",
     "A plane cut out of a thick sample: its haze is no blur within the plane.",

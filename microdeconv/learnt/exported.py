@@ -1,4 +1,4 @@
-"""The whole of the learnt method without its guard as one torch module, as programs of bioimage.io call networks."""
+"""The learnt method without its last steps and its guard as one torch module, as programs of bioimage.io call it."""
 
 from __future__ import annotations
 

@@ -22,8 +22,10 @@ SEED = 21
 NEAR = 16.0  # voxels (half as many along z): trust is found for surroundings of about that width
 LENT = 0.05  # of the whole volume's evidence is lent to each place
 DOUBT = 4.0  # evidence for no trust that is there before any count: counts that tell less change nothing
-CAUTION = 1.0  # standard errors by which trust is taken lower
-ALARM = 1.25  # chi-square of the better result, from which PSF or noise model do not fit: unused counts mislead then
+CAUTION = 1.0  # standard errors by which trust is taken lower, or, where a wider PSF is not asked for,
+UNASKED = 2.5  # so many: a narrow one misleads by more than the noise
+ALARM = 1.25  # chi-square of the better result, from which PSF or noise model do not fit: unused counts mislead then,
+ALARM_UNASKED = 1.05  # sooner where a wider PSF is not asked for
 FLUX = 0.02  # share of the light by which what is taken of the network may change it, or
 SIGMAS = 4.0  # times the noise of the sum
 WIDER = 1.18  # times as wide: the other PSF that is asked for, and
@@ -69,15 +71,18 @@ class Verdict:
 
 
 def trust_map(
-    held: NDArray[np.float32], classical: NDArray[np.float32], network: NDArray[np.float32]
+    held: NDArray[np.float32],
+    classical: NDArray[np.float32],
+    network: NDArray[np.float32],
+    caution: float = CAUTION,
 ) -> NDArray[np.float32]:
     """Find the blend that foretells the held-out counts best, place by place.
 
     With models m₀ (classical) and m₁ (network) of the held-out counts h and d = m₁ − m₀, the blend m₀ + a d is
     likeliest at a = Σ d (h − m₀) / m₀ / Σ d² / m₀ (one step of Fisher's scoring), with the standard error
     (Σ d² / m₀)^(−½). Sums are taken over the surroundings of each voxel by a Gaussian, so that a is smooth; where the
-    surroundings know little the whole volume's a is lent to them. A prior about zero is added, some standard errors are
-    taken off, and a kept within 0 and 1: where counts cannot tell, the classical result stays.
+    surroundings know little the whole volume's a is lent to them. A prior about zero is added, `caution` standard
+    errors are taken off, and a kept within 0 and 1: where counts cannot tell, the classical result stays.
 
     Parameters
     ----------
@@ -85,6 +90,8 @@ def trust_map(
         (z, y, x), photo-electrons that judge.
     classical, network
         What the two results foretell of them, background in it, > 0.
+    caution
+        Standard errors.
 
     Returns
     -------
@@ -105,12 +112,12 @@ def trust_map(
     near_information = gaussian_filter(information, sigma, mode="reflect", truncate=3) * voxels
     lent = LENT * all_
     known = near_information + lent + DOUBT
-    trust = (near_pull + lent * (total / all_)) / known - CAUTION / np.sqrt(known)
+    trust = (near_pull + lent * (total / all_)) / known - caution / np.sqrt(known)
     return np.clip(trust, 0, 1).astype(np.float32)
 
 
 def wider_is_likelier(split: Split, psf: Psf) -> float:
-    """Give the log-odds of a PSF that is wider by 18 %, against the PSF: what the network makes of each foretells.
+    """Give the log-odds of a PSF that is wider by 18 %: what the shipped network makes of it and of the PSF foretells.
 
     A PSF that is too narrow fits the image with an object that is blurred, and no counts speak against that object;
     they speak for the wider PSF, though.

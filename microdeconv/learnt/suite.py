@@ -23,7 +23,7 @@ from microdeconv.stack import Psf
 SEED = 20_404  # no training's: those have recipe.seed first
 LEVELS = ((15.0, 80.0), (80.0, 300.0), (300.0, 1000.0), (1000.0, 5000.0))  # photo-electrons at the bright end
 PLANE, VOLUME = (1, 128, 128), (12, 64, 64)
-PLANES, VOLUMES = 32, 12  # samples of a cell; its first quarter or third is the quick suite
+PLANES, VOLUMES = 32, 12  # samples of a cell; the first few are the quick suite
 SURE_VOLUMES = 32  # of the cells with any structures and the right PSF: their means must be known well
 QUICK_PLANES, QUICK_VOLUMES = 8, 4
 SPHERICAL = 0.3  # radians rms, of a PSF believed wrongly
