@@ -10,6 +10,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 if "PYTEST_XDIST_WORKER" in os.environ:  # and each has one thread, as on a node that Slurm shares out
     os.environ.setdefault("SLURM_CPUS_PER_TASK", "1")
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ import torch
 from microdeconv.blur import Blur
 from microdeconv.machine import Machine
 from microdeconv.problem import Problem
+from microdeconv.signals import ENDING
 from microdeconv.simulate import Exposure, Scene, gaussian_psf, simulate
 from microdeconv.stack import Psf
 
@@ -30,6 +32,9 @@ SHARED = ROOT.parent / "shared" / "data"
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 CPU = Machine("cpu", 8 * 10**9, "test", None, 2)
+for one in ENDING:  # the programs that tests start hear signals even where `nohup` or `&` started the tests
+    if signal.getsignal(one) == signal.SIG_IGN:
+        signal.signal(one, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +43,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder of shared real stacks is not here")
     return SHARED
+
+
+def plain_environment() -> dict[str, str]:
+    """Give what a process needs whose memory is measured: coverage, which counts its lines, would take 20 MB of it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    return {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")

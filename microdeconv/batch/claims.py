@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import socket
-import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from microdeconv.signals import undisturbed
 
 TOUCHED = 30.0  # seconds between signs of life
 STALE = 300.0  # seconds without one, after which another may take over
@@ -40,29 +40,6 @@ def ourselves() -> dict[str, Any]:
         "host": socket.gethostname(), "pid": os.getpid(), "start": process_start(os.getpid()),
         "job": named, "restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
     }  # fmt: skip
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Have INT, TERM and HUP wait: what is done on disk is noted, too.
-
-    A mask would not do: it is one thread's, and a signal that another takes has its handler run in the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread():  # no handler runs here
-        yield
-        return
-    heard: list[int] = []
-    before: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.getsignal(number) or signal.SIG_DFL
-            signal.signal(number, lambda number, _: heard.append(number))
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-        for one in dict.fromkeys(heard):
-            signal.raise_signal(one)
 
 
 class Claims:

@@ -29,6 +29,7 @@ from microdeconv.cli import (
 from microdeconv.cli.flags import join_numbers, need_command
 from microdeconv.cli.terminal import Terminal
 from microdeconv.errors import MicrodeconvError
+from microdeconv.signals import hear
 
 OUR_BUG = 70
 
@@ -79,13 +80,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program; give its exit code.
 
     An error of ours is one line on stderr and its own code; anything else is our bug, 70. TERM and HUP end the
-    program after the partial output is removed, with 143 and 129; INT with 130.
+    program after the partial output is removed, with 143 and 129; INT with 130. Those that it was started without
+    (`nohup`, `&` in a script) stay without.
     """
     # threads that wait long burn a processor otherwise: on a shared machine steps took up to 20 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # a short wait is quicker than sleep
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    hear(_stop)
     words = join_numbers(sys.argv[1:] if arguments is None else arguments)
     try:
         code = build_app()(args=words, prog_name="microdeconv", standalone_mode=False)

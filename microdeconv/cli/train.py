@@ -20,6 +20,7 @@ from microdeconv.machine import MachineOptions
 from microdeconv.optics import Model, Optics
 from microdeconv.options import Option, build, layered, options_of
 from microdeconv.request import PsfOptions
+from microdeconv.signals import hear, unhear
 
 if TYPE_CHECKING:
     from microdeconv.cli.training_job import Job
@@ -241,15 +242,13 @@ class _Asked:
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> _Asked:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self.before[number] = signal.signal(number, self._hear)
+        hear(self._hear, self.before)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        unhear(self.before)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         before = self.before.get(number)

@@ -23,6 +23,7 @@ from microdeconv.io.zarr_write import store
 from microdeconv.machine import Machine
 from microdeconv.pipeline import as_type
 from microdeconv.settle import Listen
+from microdeconv.signals import undisturbed
 from microdeconv.stack import PsfSet
 
 
@@ -99,7 +100,8 @@ class Solver:
 def write_part(scheme: Scheme, level: int, t: int, c: int, values: NDArray[Any], corner: tuple[int, int, int]) -> None:
     """Write whole shards of a level of the unfinished image, to the disk."""
     folder = scheme.image / str(level)
-    array = zarr_library().open_array(store=str(folder), mode="r+", config={"write_empty_chunks": True})
+    with undisturbed():
+        array = zarr_library().open_array(store=str(folder), mode="r+", config={"write_empty_chunks": True})
     store(array, scheme.axes, t, c, values, corner)
     grid = read_grid(folder)
     folders = set()

@@ -316,7 +316,7 @@ def _read_volume(
         index = tuple({"T": t, "C": c}.get(a, WHOLE) for a in axes)
         pages = math.prod(shape[:-2])
         if not axes.endswith("YX") or len(series.pages) != pages or series.keyframe.shape != series.shape[-2:]:
-            volume = series.asarray().reshape(shape)[index]
+            volume = series.asarray(maxworkers=1).reshape(shape)[index]
             left = [a for a in axes if a not in "TC"]
             volume = volume.transpose([left.index(a) for a in "ZYX" if a in left])[..., y, x]
         else:

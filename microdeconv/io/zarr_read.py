@@ -17,6 +17,7 @@ from microdeconv.io.ngff import OURS, VERSIONS, read_facts
 from microdeconv.io.selection import Selection
 from microdeconv.io.tiff import ACCEPTED
 from microdeconv.io.zarr_chunks import Grid, read_grid, read_json
+from microdeconv.signals import undisturbed
 from microdeconv.stack import AXES, Header, Stack
 
 NEW = "copy the folder anew"
@@ -192,9 +193,10 @@ def _axes(folder: Path, described: Any, shape: tuple[int, ...], said: str | None
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
-    """Turn whatever goes wrong in the library or a codec into one line."""
+    """Turn whatever goes wrong in the library or a codec into one line; signals wait for its threads."""
     try:
-        yield
+        with undisturbed():
+            yield
     except MicrodeconvError:
         raise
     except Exception as reason:  # noqa: BLE001 - damaged bytes make codecs fail in any way

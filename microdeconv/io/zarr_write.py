@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from microdeconv.io.atomic import atomic_output
 from microdeconv.io.ngff import NEWEST, describe
 from microdeconv.io.writer import Volumes
 from microdeconv.io.zarr_read import zarr_library
+from microdeconv.signals import undisturbed
 from microdeconv.stack import Header
 
 Sizes = tuple[int, int, int]
@@ -127,8 +127,7 @@ def write_zarr(path: Path, header: Header, volumes: Volumes, record: Mapping[str
     version = str(header.extras.get("ngff", NEWEST))
     levels = plan_levels(header)
     limits = [(math.inf, -math.inf)] * header.size("C")
-    with atomic_output(path, overwrite=overwrite, tree=True) as partial, ThreadPoolExecutor(1) as thread:
-        # in a thread of our own: a signal ends the run only when the write under way is over, so none outlives it
+    with atomic_output(path, overwrite=overwrite, tree=True) as partial:
         arrays = create_levels(partial, header, levels)
         for t, c, volume in volumes:
             lowest, highest = (float(f.reduce(volume, axis=None)) for f in (np.fmin, np.fmax))
@@ -136,7 +135,7 @@ def write_zarr(path: Path, header: Header, volumes: Volumes, record: Mapping[str
             for number, (array, level) in enumerate(zip(arrays, levels, strict=True)):
                 if number:
                     volume = shrunk(volume, level.shape)
-                thread.submit(store, array, header.axes, t, c, volume).result()
+                store(array, header.axes, t, c, volume)
         attributes = describe(header, [level.factor for level in levels], limits, record, version)
         write_group(partial, attributes, version)
 
@@ -154,19 +153,20 @@ def _create(folder: Path, header: Header, shape: Sizes, version: str, edge: int 
         for s, n in ((shape, 0), (chunk, 1), (shard or chunk, 1))
     )
     old = version == "0.4"
-    return zarr_library().create_array(
-        store=str(folder),
-        shape=tuple(n or header.size(a) for n, a in zip(sizes, header.axes, strict=True)),
-        dtype=header.dtype,
-        chunks=chunks,
-        shards=shards if shard else None,
-        compressors=_compressor(old),
-        fill_value=math.nan if header.dtype.kind == "f" else 0,
-        zarr_format=2 if old else 3,
-        chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
-        dimension_names=None if old else [a.lower() for a in header.axes],
-        config={"write_empty_chunks": True},
-    )
+    with undisturbed():
+        return zarr_library().create_array(
+            store=str(folder),
+            shape=tuple(n or header.size(a) for n, a in zip(sizes, header.axes, strict=True)),
+            dtype=header.dtype,
+            chunks=chunks,
+            shards=shards if shard else None,
+            compressors=_compressor(old),
+            fill_value=math.nan if header.dtype.kind == "f" else 0,
+            zarr_format=2 if old else 3,
+            chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
+            dimension_names=None if old else [a.lower() for a in header.axes],
+            config={"write_empty_chunks": True},
+        )
 
 
 def _compressor(old: bool) -> Any:
@@ -188,7 +188,8 @@ def store(array: Any, axes: str, t: int, c: int, volume: NDArray[Any], corner: S
     for start in range(0, len(volume), step):
         slab = volume[start : start + step]
         index = {"T": t, "C": c, "Z": slice(corner[0] + start, corner[0] + start + len(slab)), "Y": y, "X": x}
-        array[tuple(index[a] for a in axes)] = slab if "Z" in axes else slab[0]
+        with undisturbed():  # zarr writes in threads: none outlives the call
+            array[tuple(index[a] for a in axes)] = slab if "Z" in axes else slab[0]
 
 
 def shrunk(volume: NDArray[Any], shape: Sizes) -> NDArray[Any]:

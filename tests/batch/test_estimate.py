@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from batch_files import make_stacks
-from conftest import CPU, ROOT
+from conftest import CPU, ROOT, plain_environment
 
 from microdeconv.batch import estimate as module
 from microdeconv.batch.estimate import (
@@ -131,8 +130,9 @@ with tempfile.TemporaryDirectory() as folder:
     execute(todo)
 print(json.dumps([peak_memory(), time.process_time() - began]))
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=plain_environment(), check=True
+    )
     peak, took = json.loads(done.stdout)
     torch.set_num_threads(1)
     [found] = estimate([request(SYNTHETIC, iterations=60)], CPU, lambda one, why: pytest.fail(str(why)))

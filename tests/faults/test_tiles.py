@@ -15,7 +15,7 @@ import psutil
 import pytest
 from batch_files import OPTIONS as BATCH
 from batch_files import leftovers, results
-from conftest import ROOT
+from conftest import ROOT, plain_environment
 from huge_files import OPTIONS, calm, drive_for, make_stack, plan_of, scheme_for, tiles_done
 from kills import TILES, kill_once, outliving
 
@@ -176,6 +176,6 @@ for unit in (0, 4):
 print(peak_memory())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"})  # fmt: skip
+                          env=plain_environment())  # fmt: skip
     peak, promised = int(done.stdout), scheme.told["memory"]
     assert 0.4 * promised < peak <= promised, (peak, promised)
