@@ -230,13 +230,23 @@ def _run(variant: Variant, todo: Plan, stage: _Stage, listen: Listen) -> _Made:
         image = (image - background).astype(np.float32)
         settings = replace(settings, camera=eye, background=background)
     notes = tuple(dict.fromkeys(n for n in (*settings.notes, *notes) if n not in known))
-    halves = stage.halves.deconvolved(todo, settings, heard)
+    halves = stage.halves.deconvolved(todo, held_to(settings, guard), heard)
     entry = Entry(
         variant.name, image, None if channel.psf is DELTA else channel.psf, halves, round(seconds, 2), watched.taken,
         settings_in_words(todo, settings, guard), trace_of(settings),
         settings.iterations if method.stopped.iterative else None, notes,
     )  # fmt: skip
     return _Made(entry, todo, settings)
+
+
+def held_to(settings: Settings, guard: Mapping[str, Any]) -> Settings:
+    """Give the settings for halves of the light: of the network they take what the whole took, in the mean.
+
+    Each would decide for itself otherwise, and be another blend than the whole whose errors it tells.
+    """
+    if not isinstance(guard.get("trust"), float):
+        return settings
+    return replace(settings, parameters=replace(settings.parameters, trust=guard["trust"]))
 
 
 def trace_of(settings: Settings) -> dict[str, tuple[tuple[int, float], ...]]:

@@ -14,7 +14,7 @@ EPSILON = 1e-3  # of a channel's variance: correlations beyond it are not undone
 SETTLING = 400  # batches after which the statistics of a decorrelation stand still
 MEMORY = 0.98  # of the running statistics
 SLOPE = 0.1  # of the leaky parts
-ALIKE = 1e-3  # nearly equal, to a pooling
+CLOSE = 0.03  # to the largest of four: it has a share in the switch
 
 
 class Decorrelation(nn.Module):
@@ -181,14 +181,14 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, planes: int) -> Tensor:
         """Give one channel (n · planes, 1, y, x)."""
         x = self._at(0, self.first(x), planes)
-        skips, places = [x], []
+        skips, switches = [x], []
         for level in (0, 1):
-            smaller, place = pooled(x)
-            places.append(place)
+            smaller, switch = pooled(x)
+            switches.append(switch)
             x = self._at(level + 1, self.narrow[level](smaller), planes)
             skips.append(x)
-        for level, (skip, place) in enumerate(zip(skips[1::-1], places[::-1], strict=True)):
-            x = self.dense[level](nn.functional.leaky_relu(self._up(self.widen[level](x), place), SLOPE)) + skip
+        for level, (skip, switch) in enumerate(zip(skips[1::-1], switches[::-1], strict=True)):
+            x = self.dense[level](nn.functional.leaky_relu(self._up(self.widen[level](x), switch), SLOPE)) + skip
             x = self._at(level + 3, x, planes)
         found: Tensor = self.last(x)
         return found
@@ -197,15 +197,46 @@ class UNet(nn.Module):
         mixed: Tensor = self.axial[number](self.units[number](x), planes)
         return mixed
 
-    def _up(self, x: Tensor, place: Tensor) -> Tensor:
+    def _up(self, x: Tensor, switch: Tensor) -> Tensor:
         if not self.switches:
             return nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        return nn.functional.max_unpool2d(x, place, [2, 2])
+        return unpooled(x, switch)
 
 
 def pooled(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest of 2 x 2 and where it was; of nearly equal ones the first, so that rounding cannot move it elsewhere."""
-    first = torch.tensor([[3.0, 2.0], [1.0, 0.0]], device=x.device).mul_(ALIKE)
-    lifted = x + first.repeat(x.shape[2] // 2, x.shape[3] // 2)
-    _, place = nn.functional.max_pool2d(lifted, 2, return_indices=True)
-    return x.flatten(2).gather(2, place.flatten(2)).reshape(place.shape), place
+    """Largest of 2 x 2, and the switch: one where it was, zero elsewhere.
+
+    What is close to the largest has a share in the switch, all the more the closer it is. So the switch does not jump:
+    rounding, which is another in a tile than in the whole, shows no more in the result than in what came in.
+
+    Parameters
+    ----------
+    x
+        float32 (n, c, y, x), y and x even.
+
+    Returns
+    -------
+    tuple
+        float32 (n, c, y / 2, x / 2), and the switches (n, c, y, x), which sum to one over each 2 x 2.
+    """
+    with torch.no_grad():
+        switch = x.clone()
+        fours = _fours(switch)
+        fours.sub_(_one_of_four(nn.functional.max_pool2d(x, 2))).div_(CLOSE).add_(1).clamp_min_(0)
+        fours.div_(_one_of_four(4 * nn.functional.avg_pool2d(switch, 2)))
+    return 4 * nn.functional.avg_pool2d(x * switch, 2), switch
+
+
+def unpooled(x: Tensor, switch: Tensor) -> Tensor:
+    """Bring values (n, c, y, x) up to the places that a switch (n, c, 2 y, 2 x) tells, zero elsewhere."""
+    return (_fours(switch) * _one_of_four(x)).flatten(4, 5).flatten(2, 3)
+
+
+def _fours(x: Tensor) -> Tensor:
+    """2 x 2 along axes of their own: (n, c, y / 2, 2, x / 2, 2), the same memory."""
+    n, c, y, width = x.shape
+    return x.view(n, c, y // 2, 2, width // 2, 2)
+
+
+def _one_of_four(x: Tensor) -> Tensor:
+    return x[:, :, :, None, :, None]

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_unpool2d, pad, relu
+from torch.nn.functional import pad, relu
 
-from microdeconv.learnt.layers import UNet, Unit, pooled
+from microdeconv.learnt.layers import UNet, Unit, pooled, unpooled
 from microdeconv.learnt.network import IRDNet
 from microdeconv.learnt.physics import CHANNELS, STEPPED, View
 
@@ -202,8 +202,8 @@ def project(trace: Trace, level: int, z: Tensor, rectify: Affine = relu) -> Tens
         z = adjoint(lambda x, mix=mix: mix(x, planes), z, z)  # type: ignore[misc]
         z = _back_through(network.units[one], z, rectify)  # type: ignore[arg-type]
         if one:
-            smaller, places = pooled(trace.levels[one - 1])
-            z = max_unpool2d(adjoint(network.narrow[one - 1], smaller, z), places, [2, 2])
+            smaller, switch = pooled(trace.levels[one - 1])
+            z = unpooled(adjoint(network.narrow[one - 1], smaller, z), switch)
     return adjoint(trace.enter, trace.given, adjoint(network.first, trace.entered, z))
 
 

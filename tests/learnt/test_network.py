@@ -8,7 +8,7 @@ import torch
 from conftest import problem_of
 
 from microdeconv.learnt import network as networks
-from microdeconv.learnt.layers import Axial, Decorrelation, UNet, Unit
+from microdeconv.learnt.layers import CLOSE, Axial, Decorrelation, UNet, Unit, pooled, unpooled
 from microdeconv.learnt.network import Architecture, IRDNet, views_of
 from microdeconv.learnt.physics import scale_of
 from microdeconv.methods import METHODS
@@ -71,8 +71,25 @@ def test_axial_mixing_sees_one_plane_to_each_side():
 def test_unpooling_puts_a_spot_where_it_was():
     x = torch.zeros(1, 2, 16, 16)
     x[:, :, 5, 11] = 1
-    pooled, place = torch.nn.functional.max_pool2d(x, 2, return_indices=True)
-    torch.testing.assert_close(UNet(2, (2, 2, 2))._up(pooled, place), x)
+    smaller, switch = pooled(x)
+    torch.testing.assert_close(smaller, torch.nn.functional.max_pool2d(x, 2))
+    torch.testing.assert_close(UNet(2, (2, 2, 2))._up(smaller, switch), x)
+
+
+def test_a_switch_is_shared_by_what_is_close_and_never_jumps():
+    """Two places change their order: what comes up follows, a little at a time."""
+    x = torch.zeros(1, 1, 2, 2)
+    before = None
+    for lead in torch.linspace(-2 * CLOSE, 2 * CLOSE, 401):
+        x[0, 0, 0] = torch.tensor([1.0, 1.0 + lead])
+        smaller, switch = pooled(x)
+        assert float(smaller) <= float(x.max()) <= float(smaller) + CLOSE
+        assert float(switch.sum()) == pytest.approx(1, abs=1e-6)
+        up = unpooled(smaller, switch)
+        assert before is None or float((up - before).abs().max()) < 0.02
+        before = up
+    assert switch[0, 0, 0].tolist() == [0, 1]
+    assert pooled(torch.ones(1, 1, 4, 4))[1].unique().tolist() == [0.25]
 
 
 @pytest.mark.parametrize("scales", [1, 2, 3])

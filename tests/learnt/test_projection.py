@@ -49,8 +49,8 @@ def down(trace, level, x):
     x = linear(net.first)(linear(trace.enter)(x))
     for one in range(level + 1):
         if one:
-            _, places = pooled(trace.levels[one - 1])
-            x = x.flatten(2).gather(2, places.flatten(2)).reshape(places.shape)
+            _, switch = pooled(trace.levels[one - 1])
+            x = 4 * torch.nn.functional.avg_pool2d(x * switch, 2)
             x = linear(net.narrow[one - 1])(x)
         unit, axial = net.units[one], net.axial[one]
         found = linear(unit.synthesis)(linear(unit.analysis)(x))
