@@ -24,7 +24,7 @@ SEED = 20_404  # no training's: those have recipe.seed first
 LEVELS = ((15.0, 80.0), (80.0, 300.0), (300.0, 1000.0), (1000.0, 5000.0))  # photo-electrons at the bright end
 PLANE, VOLUME = (1, 128, 128), (12, 64, 64)
 PLANES, VOLUMES = 32, 12  # samples of a cell; the first few are the quick suite
-SURE_VOLUMES = 32  # of the cells with any structures and the right PSF: their means must be known well
+SURE_VOLUMES = {"3d-seen": 32, "3d-structure": 32, "3d-psf": 96, "3d-both": 32}  # whose means must be known well
 QUICK_PLANES, QUICK_VOLUMES = 8, 4
 SPHERICAL = 0.3  # radians rms, of a PSF believed wrongly
 SPOTS = ("spots", "clusters")
@@ -142,8 +142,7 @@ def cases_of(names: Sequence[str], *, quick: bool) -> list[Case]:
 
 def _number(cell: Cell, quick: bool) -> int:
     if cell.shape[0] > 1:
-        most = SURE_VOLUMES if isinstance(cell.structures, str) and not cell.wrong else VOLUMES
-        return QUICK_VOLUMES if quick else most
+        return QUICK_VOLUMES if quick else SURE_VOLUMES.get(cell.name, VOLUMES)
     return QUICK_PLANES if quick else PLANES
 
 

@@ -68,7 +68,7 @@ def test_cells_by_their_beginnings():
         "3d-seen", "3d-structure", "3d-spherical", "3d-spots", "2d-photographs",
     }  # fmt: skip
     assert len(cases_of(("2d-both",), quick=False)) == suite.PLANES
-    assert len(cases_of(("3d-both",), quick=False)) == suite.SURE_VOLUMES
+    assert len(cases_of(("3d-both",), quick=False)) == suite.SURE_VOLUMES["3d-both"]
     assert len(cases_of(("3d-wide",), quick=False)) == suite.VOLUMES
     with pytest.raises(UsageError, match="did you mean 2d-seen"):
         cases_of(("2d-sen",), quick=True)
