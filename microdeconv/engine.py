@@ -22,7 +22,7 @@ from microdeconv.stack import Psf, PsfSet
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
-BASE_MEMORY = 330 * 10**6  # bytes of the interpreter and its libraries: 290 measured, and what allocation scatters
+BASE_MEMORY = 360 * 10**6  # bytes of the interpreter and its libraries; 350 measured once a PSF was computed
 EACH_PSF = 2.5  # floats a voxel of the transform grid, of each PSF after the first: spectrum, filtered, in the making
 BLENDED = (1.0, 1.0, 0.0)  # floats, as `Method.floats`, that blending several takes: a sum, a weighted object
 

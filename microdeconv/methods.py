@@ -37,7 +37,7 @@ METHODS = {
             align=16,
             kernel_free=True,
             floats=(7.0, 8.0, 60.0),
-            block=(170.0, 2_000_000),  # `network.BLOCK`, which would wake torch
+            block=(210.0, 2_000_000),  # `network.BLOCK`, which would wake torch
             check=check,
             through=through,
         ),

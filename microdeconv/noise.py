@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ TELLING = 60  # blocks: fewer do not tell an offset
 LEAST_BLOCKS = 6  # in a class of like mean
 FAR_BELOW = 0.3  # of the range: an offset so far below zero is a bad fit
 MOST_ELECTRONS, FEWEST_ELECTRONS = 1e6, 4.0  # that the brightest voxels may hold, where the noise tells nothing
+
+WINDOW = np.outer(*(np.hanning(SQUARE + 1)[:-1],) * 2)
 
 
 class BackgroundEstimate(NamedTuple):
@@ -91,25 +94,38 @@ def noise_colour(volume: NDArray[Any]) -> float:
     rows, columns = (n // SQUARE for n in volume.shape[1:])
     if rows * columns < 16:
         return 1.0
-    planes = volume[:: max(1, volume.shape[0] * rows * columns // 4096)]
-    squares = planes[:, : rows * SQUARE, : columns * SQUARE].astype(np.float32)
-    squares = squares.reshape(-1, rows, SQUARE, columns, SQUARE).swapaxes(2, 3).reshape(-1, SQUARE, SQUARE)
-    rough = np.square(np.diff(np.diff(squares, 2, axis=1), 2, axis=2), dtype=np.float64).mean(axis=(1, 2)) / 36
-    squares, rough = squares[rough > 0], rough[rough > 0]
-    if rough.size < 16:
+    planes = volume[:: max(1, volume.shape[0] * rows * columns // 4096), :, : columns * SQUARE]
+    strips = (planes[:, row * SQUARE : (row + 1) * SQUARE] for row in range(rows))
+    rough, middle, upper, top = np.concatenate([_square_figures(strip) for strip in strips], axis=1)
+    told = rough > 0
+    if np.count_nonzero(told) < 16:
         return 1.0
-    window = np.outer(*(np.hanning(SQUARE + 1)[:-1],) * 2)
-    power = np.abs(np.fft.fft2((squares - squares.mean(axis=(1, 2), keepdims=True)) * window)) ** 2
+    rough, middle, upper, top = (figure[told] for figure in (rough, middle, upper, top))
+    if np.quantile(upper / np.maximum(top, 1e-30), 0.05) < COLOURED:
+        return 1.0
+    squared = [squares for _, squares in _bands()[:2]]
+    # as a Gaussian filter would have it, from the middle band on to frequency zero
+    fall = np.log(np.quantile(middle / rough, 0.05) / np.quantile(upper / rough, 0.05))
+    onward = np.exp(np.clip(fall * squared[0] / np.ptp(squared), 0, 2.5))
+    return max(1.0, float(np.quantile(middle / rough, 0.05) * onward) / (WHITE * float(np.square(WINDOW).sum())))
+
+
+def _square_figures(strip: NDArray[Any]) -> NDArray[np.float64]:
+    """Noise variance and power in the three bands for each square of a strip (planes, `SQUARE`, width)."""
+    apart = strip.astype(np.float32).reshape(len(strip), SQUARE, -1, SQUARE).swapaxes(1, 2)
+    squares = apart.reshape(-1, SQUARE, SQUARE)
+    rough = np.square(np.diff(np.diff(squares, 2, axis=1), 2, axis=2), dtype=np.float64).mean(axis=(1, 2)) / 36
+    power = np.abs(np.fft.fft2((squares - squares.mean(axis=(1, 2), keepdims=True)) * WINDOW)) ** 2
+    return np.stack([rough, *(power[:, band].mean(axis=1) for band, _ in _bands())])
+
+
+@cache
+def _bands() -> list[tuple[NDArray[np.bool_], float]]:
+    """Frequencies of a square's transform, a middle, an upper and a top band, and their mean squares."""
     along = np.abs(np.fft.fftfreq(SQUARE))
     highest, squared = np.maximum(along[:, None], along[None, :]), along[:, None] ** 2 + along[None, :] ** 2
     bands = [(highest >= low) & (highest < high) for low, high in ((0.12, 0.26), (0.28, 0.4), (0.44, 1))]
-    middle, upper, top = (power[:, band].mean(axis=1) for band in bands)
-    if np.quantile(upper / np.maximum(top, 1e-30), 0.05) < COLOURED:
-        return 1.0
-    # as a Gaussian filter would have it, from the middle band on to frequency zero
-    fall = np.log(np.quantile(middle / rough, 0.05) / np.quantile(upper / rough, 0.05))
-    onward = np.exp(np.clip(fall * squared[bands[0]].mean() / np.ptp([squared[b].mean() for b in bands[:2]]), 0, 2.5))
-    return max(1.0, float(np.quantile(middle / rough, 0.05) * onward) / (WHITE * float(np.square(window).sum())))
+    return [(band, float(squared[band].mean())) for band in bands]
 
 
 def without_blank_planes(volume: NDArray[Any]) -> NDArray[Any]:

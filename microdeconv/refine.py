@@ -37,7 +37,7 @@ UNUSUAL = 15.0  # of `Usual.distance`: nine of ten pictures of the training's ki
 NO_PSF = "without a PSF the network guesses: nothing in the image can check it, measure nothing on it"
 
 
-HELD = 20  # bytes a voxel beside what any method holds: both results, both models, shared-out counts
+HELD = 28  # bytes a voxel beside what any method holds: both results, both models, shared-out counts, the guard's own
 
 
 class Refined(NamedTuple):
@@ -162,7 +162,9 @@ def _trust(
         chosen = part if one is method else replace(part, parameters=companion.parameters())
         predicted = np.empty(light.shape, np.float32)
         deconvolve_volume(kept, psf, one, chosen, machine, cut, listen, predicted)
-        foretold.append(predicted * np.float32((1 - KEPT) / KEPT))
+        predicted *= np.float32((1 - KEPT) / KEPT)
+        foretold.append(predicted)
+    del kept
     return trust_map(held, foretold[0], foretold[1], CAUTION if isinstance(psf, Psf) else UNASKED)
 
 

@@ -100,20 +100,27 @@ def trust_map(
     """
     from scipy.ndimage import gaussian_filter
 
-    change = network - classical
-    weight = change / classical
-    pull, information = weight * (held - classical), weight * change
+    change = network - classical  # few arrays are held at once: fields may be large
+    information = change / classical
+    pull = held - classical
+    pull *= information
+    information *= change
+    del change
     total, all_ = float(pull.sum(dtype=np.float64)), float(information.sum(dtype=np.float64))
     if all_ <= 0:
         return np.zeros_like(held)
     sigma = [0 if n == 1 else NEAR / (2 if axis == 0 else 1) for axis, n in enumerate(held.shape)]
     voxels = math.prod(min(math.sqrt(2 * math.pi) * s, n) if s else 1.0 for s, n in zip(sigma, held.shape, strict=True))
-    near_pull = gaussian_filter(pull, sigma, mode="reflect", truncate=3) * voxels
-    near_information = gaussian_filter(information, sigma, mode="reflect", truncate=3) * voxels
+    for values in (pull, information):
+        gaussian_filter(values, sigma, output=values, mode="reflect", truncate=3)
+        values *= voxels
     lent = LENT * all_
-    known = near_information + lent + DOUBT
-    trust = (near_pull + lent * (total / all_)) / known - caution / np.sqrt(known)
-    return np.clip(trust, 0, 1).astype(np.float32)
+    information += lent
+    information += DOUBT
+    pull += lent * (total / all_)
+    pull /= information
+    pull -= np.divide(caution, np.sqrt(information, out=information), out=information)
+    return np.clip(pull, 0, 1, out=pull)
 
 
 def wider_is_likelier(split: Split, psf: Psf) -> float:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDEST, MOST_STAGES, MOST_SCALES = 1024, 16, 6
 WORDS = {"unit": ("ird", "plain"), "decorrelate": ("off", "channels", "pixels"), "bank": ("full", "one")}
+PART = 100_000  # voxels whose powers are summed at once, in double precision
 FAINTEST = 1e-6  # power of a decorrelated channel, times what is usual
 USUAL = ("usual.mean", "usual.matrix")
 FIRST = "first.weight", "first.bias"
@@ -57,8 +58,9 @@ class Usual:
         around = self.matrix.shape[-1] // 2
         planes = torch.nn.functional.pad(bank.transpose(0, 1), (around,) * 4, mode="replicate")
         shift = torch.nn.functional.conv2d(self.mean.reshape(1, *self.matrix.shape[1:]), self.matrix)
-        channels = (torch.nn.functional.conv2d(planes, self.matrix) - shift).transpose(0, 1).flatten(1).double()
-        powers = torch.linalg.eigvalsh(channels @ channels.T / channels.shape[1]).clamp_min(FAINTEST)
+        channels = torch.nn.functional.conv2d(planes, self.matrix).sub_(shift).transpose(0, 1).flatten(1)
+        total = sum(part @ part.T for part in (one.double() for one in torch.split(channels, PART, 1)))
+        powers = torch.linalg.eigvalsh(total / channels.shape[1]).clamp_min(FAINTEST)
         return float((powers - 1 - powers.log()).sum() / 2)
 
 
