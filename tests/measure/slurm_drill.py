@@ -6,7 +6,7 @@ Each drill submits what `microdeconv slurm-script` prints, does its harm, waits 
 with those of an undisturbed run on no Slurm:
 
 node        kill -9 of a node; it comes back, the task is requeued
-time        a notice before the limit: 75, requeued
+time        a notice before the limit, and a worker hangs: 75, requeued
 timeout     it hangs until the limit ends it; a second submit goes on
 preempt     an urgent job takes the node; requeued
 cancel      scancel; a second submit goes on
@@ -33,6 +33,7 @@ import psutil  # noqa: E402
 from batch_files import OPTIONS, journal, leftovers, make_stacks, results  # noqa: E402
 from slurm_fixture import Slurm, wait_for, why_not  # noqa: E402
 
+SLOW = (*OPTIONS, "-n", "30")  # a stack takes a second or two: it is caught at work
 STARTED = time.monotonic()
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
 
@@ -50,16 +51,18 @@ class Drill:
         self.environment = {**slurm.environment, "PYTHONPATH": str(ROOT)}
 
     def submit(self, *words: str, notice: int | None = None) -> str:
-        """Submit the printed script, with another notice before the limit where the drill cannot wait as long."""
-        call = [sys.executable, "-m", "microdeconv", "slurm-script", "s*.tif", "-o", str(self.output), *OPTIONS, *words]
+        """Submit the printed script; with another notice before the limit, and less grace, where a drill cannot wait."""
+        call = [sys.executable, "-m", "microdeconv", "slurm-script", "s*.tif", "-o", str(self.output), *SLOW, *words]
         told = subprocess.run(call, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
         assert told.returncode == 0, (told.returncode, told.stderr)
+        assert told.stdout, f"nothing is left to submit: {told.stderr}"
         text = told.stdout
         if notice is not None:
-            text = text.replace("USR1@120", f"USR1@{notice}")
+            text = text.replace("USR1@120", f"USR1@{notice}").replace(" --shard", " --grace 5 --shard")
         (self.output / "logs").mkdir(parents=True, exist_ok=True)
         done = subprocess.run(["sbatch", "--parsable"], input=text, cwd=self.folder, env=self.environment,
-                              capture_output=True, text=True, check=True)  # fmt: skip
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
         job = done.stdout.strip()
         say(f"submitted {job}: slurm-script {' '.join(words)}")
         return job
@@ -124,9 +127,14 @@ def node(drill: Drill) -> None:
 
 
 def limit(drill: Drill) -> None:
-    """The time limit comes near."""
-    job = drill.submit("--array", "1", "--time-limit", "20", "--mem", "1500", notice=1185)
+    """The time limit comes near, and a worker hangs."""
+    job = drill.submit("--array", "1", "--time-limit", "20", "--mem", "1500", notice=1190)
+    drill.until(lambda: drill.done() >= 1, 120, "a stack is done")
+    drill.hold()
+    drill.until(lambda: drill.slurm.state(job) == {"PENDING"}, 120, "it has been told, and queued again")
+    drill.slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm would wait two minutes
     drill.ended(job)
+    assert drill.slurm.state(job) == {"COMPLETED"}, drill.slurm.state(job)
 
 
 def timeout(drill: Drill) -> None:
@@ -173,8 +181,10 @@ def cancel(drill: Drill) -> None:
     """It is cancelled, and submitted again."""
     job = drill.submit("--array", "1", "--time-limit", "20", "--mem", "1500")
     drill.until(lambda: drill.done() >= 1, 120, "a stack is done")
+    drill.hold()
     drill.slurm.ask("scancel", job)
     drill.ended(job)
+    assert drill.slurm.state(job) == {"CANCELLED"}, drill.slurm.state(job)
     assert not list(drill.output.glob(".*.partial")), "a partial file was left"
     drill.ended(drill.submit("--array", "1", "--time-limit", "20", "--mem", "1500"))
 
@@ -207,8 +217,22 @@ def main() -> None:
     if why_not():
         sys.exit(why_not())
     folder = Path(tempfile.mkdtemp(prefix="drill-"))
-    make_stacks(folder / "raw", asked.stacks)
-    words = [sys.executable, "-m", "microdeconv", "batch", "s*.tif", *OPTIONS, "-q", "-o", "calm", "--workers", "1"]
+    make_stacks(folder / "raw", asked.stacks, edge=320)
+    words = [
+        sys.executable,
+        "-m",
+        "microdeconv",
+        "batch",
+        "s*.tif",
+        *SLOW,
+        "-q",
+        "-o",
+        "calm",
+        "--workers",
+        "1",
+        "--threads",
+        "1",
+    ]  # as many as Slurm grants: another number rounds otherwise
     slurm = Slurm(folder / "slurm")
     subprocess.run(words, cwd=folder / "raw", env={**slurm.environment, "PYTHONPATH": str(ROOT)}, check=True)
     wanted = results(folder / "raw" / "calm")
