@@ -36,8 +36,8 @@ METHODS = {
             halo=48,
             align=16,
             kernel_free=True,
-            floats=(7.0, 8.0, 60.0),
-            block=(210.0, 2_000_000),  # `network.BLOCK`, which would wake torch
+            floats=(7.0, 8.0, 35.0),
+            block=(150.0, 2_000_000),  # `network.BLOCK`, which would wake torch
             check=check,
             through=through,
         ),

@@ -140,7 +140,7 @@ def largest_edge(field: Shape, halo: tuple[int, int], fits: Callable[[Shape], bo
                 f"even a tile of {read[0]} x {read[1]} x {read[2]} voxels does not fit into memory",
                 "give more with --memory, or a smaller PSF",
             )
-        edge = max(SMALLEST, edge // 2 if edge <= 64 else int(edge * 0.8))
+        edge = max(SMALLEST, int(edge * 0.8))
 
 
 def kept(tile: Tile, field: tuple[int, ...]) -> tuple[Span, Span]:

@@ -113,7 +113,9 @@ class Unit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Give channels of the shape of the input."""
         found: Tensor = self.synthesis(self.activation(self.analysis(x)))
-        return x - found if self.residual else found
+        if not self.residual:
+            return found
+        return x - found if torch.is_grad_enabled() else torch.sub(x, found, out=found)
 
 
 class Axial(nn.Module):
@@ -181,14 +183,16 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, planes: int) -> Tensor:
         """Give one channel (n · planes, 1, y, x)."""
         x = self._at(0, self.first(x), planes)
-        skips, switches = [x], []
+        left = []
         for level in (0, 1):
             smaller, switch = pooled(x)
-            switches.append(switch)
+            left.append((x, switch))
             x = self._at(level + 1, self.narrow[level](smaller), planes)
-            skips.append(x)
-        for level, (skip, switch) in enumerate(zip(skips[1::-1], switches[::-1], strict=True)):
-            x = self.dense[level](nn.functional.leaky_relu(self._up(self.widen[level](x), switch), SLOPE)) + skip
+        for level in (0, 1):
+            skip, switch = left.pop()  # what has served is let go: half of the memory of a pass
+            x = self._up(self.widen[level](x), switch)
+            x = self.dense[level](nn.functional.leaky_relu(x, SLOPE, inplace=True)).add_(skip)
+            del skip, switch
             x = self._at(level + 3, x, planes)
         found: Tensor = self.last(x)
         return found
@@ -228,8 +232,14 @@ def pooled(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unpooled(x: Tensor, switch: Tensor) -> Tensor:
-    """Bring values (n, c, y, x) up to the places that a switch (n, c, 2 y, 2 x) tells, zero elsewhere."""
-    return (_fours(switch) * _one_of_four(x)).flatten(4, 5).flatten(2, 3)
+    """Bring values (n, c, y, x) up to the places that a switch (n, c, 2 y, 2 x) tells, zero elsewhere.
+
+    Without gradients the switch is used up: its memory is the answer's.
+    """
+    if torch.is_grad_enabled():
+        return (_fours(switch) * _one_of_four(x)).flatten(4, 5).flatten(2, 3)
+    _fours(switch).mul_(_one_of_four(x))
+    return switch
 
 
 def _fours(x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ SLOPE = 0.02  # below zero, in a training
 GRID = 4  # pixels of the coarsest level of a U-Net: y and x are filled up to multiples
 SEEN, SEEN_PLANES = 24, 5  # pixels and planes to each side that a U-Net sees, a multiple of the grid
 HALO = (SEEN_PLANES, SEEN, SEEN)
-BLOCK = 2_000_000  # voxels at most that pass a U-Net at once: about 160 floats each are held meanwhile
+BLOCK = 2_000_000  # voxels at most that pass a U-Net at once: about 130 floats each are held meanwhile
 MOST_CUTS = 40  # blocks along an axis
 FACTS = 3
 COARSE = len(STEPPED) - 1  # the channel of the coarser object
@@ -190,8 +190,10 @@ class IRDNet(nn.Module):
         if len(self.decorrelations):
             flat = self.decorrelations[kind](flat)
         planes, y, x = given.shape[2:]
-        filled = nn.functional.pad(flat, (0, -x % GRID, 0, -y % GRID), mode="replicate")
-        out = network(filled.contiguous(memory_format=torch.channels_last), planes)
+        if y % GRID or x % GRID:
+            flat = nn.functional.pad(flat, (0, -x % GRID, 0, -y % GRID), mode="replicate")
+        flat = flat.contiguous(memory_format=torch.channels_last)  # one name: what is passed on is let go
+        out = network(flat, planes)
         cut: Tensor = out[:, 0, :y, :x]
         return cut.reshape(-1, planes, y, x)
 
