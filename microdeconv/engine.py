@@ -24,6 +24,7 @@ from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
 BASE_MEMORY = 360 * 10**6  # bytes of the interpreter and its libraries; 350 measured once a PSF was computed
 EACH_PSF = 2.5  # floats a voxel of the transform grid, of each PSF after the first: spectrum, filtered, in the making
+SWEPT = 8  # tiles, after which freed memory is given back: it lies in more and more pieces, and the process grows
 BLENDED = (1.0, 1.0, 0.0)  # floats, as `Method.floats`, that blending several takes: a sum, a weighted object
 
 
@@ -78,7 +79,7 @@ def plan_cut(
         _, held, grid = plan_grids(psf.shape, read, margin)
         floats = sum(n * math.prod(shape) for n, shape in zip(needs, (grid, held, read), strict=True))
         floats += method.block[0] * min(math.prod(read), method.block[1])
-        return grid, int(4 * floats)
+        return grid, int(4 * floats) + method.base
 
     if tile == "off":
         edge = max(field[1:])
@@ -165,9 +166,11 @@ def _deconvolve_tiles(
         predicted[...] = 0
     for number, tile in enumerate(tiles):
         part = tile.cut(volume)
-        if blur is None or (isinstance(psf, PsfSet) and psf.lateral):
+        due = number % SWEPT == 0 or (isinstance(psf, PsfSet) and psf.lateral)
+        if due:
             blur = None  # its memory is needed for the next
-            blur = blur_of_tile(tile, part.shape, psf, method, machine)
+        blur = blur or blur_of_tile(tile, part.shape, psf, method, machine)
+        if due:
             release(machine.device)
         done = number * settings.iterations
         estimate = deconvolve_tile(

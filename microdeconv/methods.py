@@ -38,6 +38,7 @@ METHODS = {
             kernel_free=True,
             floats=(7.0, 8.0, 35.0),
             block=(150.0, 2_000_000),  # `network.BLOCK`, which would wake torch
+            base=40_000_000,
             check=check,
             through=through,
         ),

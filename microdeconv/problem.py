@@ -122,6 +122,8 @@ class Method:
         plan of memory; `tests/measure/memory.py` measures what is really taken.
     block
         Floats held besides per voxel of what is passed at once, and how many voxels of the field these are at most.
+    base
+        Bytes held besides whatever the size: what it alone wakes of the libraries.
     through
         Gives the PSF between its result and the image, where the result is not at the object's own resolution.
     check
@@ -143,6 +145,7 @@ class Method:
     keeps_counts: bool = False
     floats: tuple[float, float, float] = (7.0, 7.0, 6.0)
     block: tuple[float, int] = (0.0, 0)
+    base: int = 0
     through: Callable[[Psf | PsfSet], Psf | PsfSet] | None = None
     check: Callable[[Any, bool, int, tuple[float, float, float] | None], list[str]] | None = None
 
