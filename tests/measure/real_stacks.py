@@ -1,11 +1,13 @@
 """Every real stack of a folder through the program: identity bit for bit, then a method, put on one contact sheet.
 
-usage: python tests/measure/real_stacks.py OUT [--shared FOLDER] [--method rl] [-- further options of run]
+usage: python tests/measure/real_stacks.py OUT [--shared FOLDER] [--method rl] [--against rl] [further options of run]
 Prints for each stack background, gain, steps and warnings; OUT/sheet.png has the maximum projections before and after.
+Against another method: only the processors' time, over the other's (whole processes).
 """
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +40,11 @@ def main():
     words.add_argument("out", type=Path)
     words.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
     words.add_argument("--method", default="rl")
+    words.add_argument("--against")
     given, further = words.parse_known_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    if given.against:
+        return ratios(given, further)
     pictures = []
     for name, options in STACKS:
         raw, stem = given.shared / name, name.replace("/", "_").split(".")[0]
@@ -65,6 +70,19 @@ def main():
             print(f"    {warning}", flush=True)
         pictures.append((name, given.out / f"{stem}.png"))
     sheet(given.out / "sheet.png", pictures)
+
+
+def ratios(given, further):
+    """Print what a method takes of the processors' time, over another."""
+    for name, options in STACKS:
+        result = given.out / f"ratio{'.ome' if '.ome.' in name else ''}.tif"
+        taken = []
+        for method in (given.method, given.against):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            run(given.shared, given.shared / name, result, *options.split(), "--method", method, *further)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            taken.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+        print(f"{name}: {taken[0]:.1f} s over {taken[1]:.1f} s, {taken[0] / taken[1]:.1f}", flush=True)
 
 
 def run(folder, raw, out, *options):
