@@ -167,6 +167,8 @@ def ready(
     _tell_loss(volume, middle, (np.array(field) - 0.5) * ratios, name, notes)
     _tell_cut_off(volume, int((2 * field[0] - 1) * ratios[0]), notes)
     volume = _sampled(volume, middle, ratios, np.array(field) - 1)
+    if not volume.any():
+        raise DataError(f"{name}: its light falls between the stack's voxels", "is its voxel size right?")
     told = "".join(f", {what}" for what in done)
     pixels = (volume / volume.sum()).astype(np.float32)
     psf = Psf(pixels, voxel_um or own_voxel_um, None, source + told, tuple(notes), off)

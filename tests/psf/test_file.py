@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -50,6 +50,7 @@ def spread(psf: Psf) -> np.ndarray:
     st.booleans(),
     st.floats(0.1, 10),
 )
+@example(np.array([[[175]], [[0]]], np.float32), "none", False, 0.25)  # its light falls between the stack's planes
 @settings(deadline=None)
 def test_any_array_is_refused_or_made_ready(
     pixels: np.ndarray, centre: Centre, background: bool, factor: float
