@@ -65,6 +65,16 @@ def test_help_leaves_torch_asleep(words):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_network_is_loaded_while_torchs_compiler_sleeps():
+    """It takes a second and 100 MB to wake, and compiles nothing here."""
+    code = (
+        "import sys; from microdeconv.learnt.weights import load_model; load_model('small', 'cpu'); "
+        "sys.exit('torch._dynamo' in sys.modules and 'awake')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_psf_is_computed_while_torch_sleeps(tmp_path):
     code = (
         "import sys; from microdeconv.cli.app import main; code = main(sys.argv[1:]); "

@@ -222,27 +222,27 @@ def _around(core: slice, size: int, halo: int) -> slice:
 
 
 def views_of(
-    problem: Problem, scale: float, scales: int, voxel_um: tuple[float, float, float] | None = None
+    problem: Problem, scale: float | None, scales: int, voxel_um: tuple[float, float, float] | None = None
 ) -> list[View]:
     """Give a problem's views at each resolution, the coarsest first; voxels are of a size (z, y, x) in µm, if known."""
     views = [observe(problem, scale, voxel_um)]
     for _ in range(scales - 1):
-        problem, scale = coarser(problem), 4 * scale
+        problem, scale = coarser(problem), 4 * views[0].scale
         voxel_um = None if voxel_um is None else (voxel_um[0], 2 * voxel_um[1], 2 * voxel_um[2])
         views.insert(0, observe(problem, scale, voxel_um))
     return views
 
 
 def object_found(
-    network: IRDNet, problem: Problem, scale: float, voxel_um: tuple[float, float, float] | None = None
+    network: IRDNet, problem: Problem, scale: float | None, voxel_um: tuple[float, float, float] | None = None
 ) -> Tensor:
     """Give the object that a network finds, photo-electrons; around the field it is a Richardson-Lucy iterate."""
     views = views_of(problem, scale, network.architecture.scales, voxel_um)
     whole = views[-1].start.clone()
     problem.blur.crop(whole).copy_(network([[view] for view in views])[-1][0])
-    return whole.mul_(scale)
+    return whole.mul_(views[-1].scale)
 
 
 def _bilinear() -> Tensor:
-    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
-    return (line[:, None] * line)[None, None]
+    line = (0.25, 0.75, 0.75, 0.25)
+    return torch.tensor([[[[a * b for a in line] for b in line]]])  # a product of meta tensors wakes torch's compiler
