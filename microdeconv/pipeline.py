@@ -20,6 +20,7 @@ from microdeconv.io.record import write_record, write_settings
 from microdeconv.io.selection import Selection
 from microdeconv.io.stacks import digest, write_stack
 from microdeconv.learnt.foretelling import foretold_by_network
+from microdeconv.learnt.guard import ODDS
 from microdeconv.machine import peak_memory, release
 from microdeconv.optics import Model
 from microdeconv.options import AUTO, for_channel, options_of, settled_for
@@ -160,9 +161,11 @@ def _volumes(
     for place, t in enumerate(todo.times):
         for number, channel in enumerate(todo.channels):
             volume = _read(todo, t, channel.number, outcome)
+            settings = outcome.settings[channel.number]
             result, notes, told = deconvolve(
-                volume, channel.psf, todo.method, outcome.settings[channel.number], todo.machine, channel.cut, listen
+                volume, channel.psf, todo.method, settings, todo.machine, channel.cut, listen
             )
+            outcome.settings[channel.number] = replace(settings, wider=told.get(ODDS))
             outcome.notes += notes
             if told:
                 outcome.guard.setdefault(channel.number, []).append(told)

@@ -57,8 +57,8 @@ def deconvolve(
     The photo-electrons are shared out binomially, four fifths to both methods and the rest to judge
     (`learnt.guard.trust_map`); what they say of the results of four fifths is taken for the results of all. Where the
     results' models do not fit the image, or a wider PSF would foretell unused counts better (asked where there is one
-    PSF), nothing is taken of the network, and less of it where there are several PSFs; never so much that the light
-    would differ.
+    PSF, once for all volumes that it is for), nothing is taken of the network, and less of it where there are several
+    PSFs; never so much that the light would differ.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def deconvolve(
     chi = min(chi, chi_square(light, predicted))
     del predicted
     flux, outside = flux_ratio(classical, image), outside_support(image - classical, psf)
-    verdict = Verdict(chi, flux=flux, outside=outside)
+    verdict = Verdict(chi, flux=flux, outside=outside, wider=settings.wider)
     alone = isinstance(psf, Psf)  # a wider one can be asked for
     blank = bool(light.min() == light.max())
     reason, noted = _doubt(chi, ALARM if alone else ALARM_UNASKED, settings, blank=blank), list[str]()
@@ -101,9 +101,11 @@ def deconvolve(
         share = _trust(light, psf, method, settings, machine, cut, listen)
         counted = float(light.sum(dtype=np.float64)) * eye.gain**2
         verdict = replace(verdict, trust=steadied(share, classical, image, counted))
-        if isinstance(psf, Psf) and share.any():
-            verdict, narrow = _of_width(verdict, volume, psf, settings, machine)
-            noted += narrow
+        if isinstance(psf, Psf) and verdict.wider is None and share.any():
+            verdict = replace(verdict, wider=_odds_of_wider(volume, psf, settings, machine))
+            if too_narrow := _narrow(verdict.wider):
+                verdict = replace(verdict, trust=0.0)
+                noted.append(f"{too_narrow}: the classical result is kept")
     image -= classical
     image *= verdict.trust
     image += classical
@@ -119,20 +121,18 @@ def _doubt(chi: float, most: float, settings: Settings, *, blank: bool) -> str:
         return "the gain is unsure, so that counts cannot judge (give --gain, or --trust)"
     if chi > most:
         return f"PSF or noise model do not fit (chi-square {chi:.3g}, at most {most:g})"
-    return ""
+    return _narrow(settings.wider)
 
 
-def _of_width(
-    verdict: Verdict, volume: NDArray[Any], psf: Psf, settings: Settings, machine: Machine
-) -> tuple[Verdict, list[str]]:
-    """Take the trust back where unused counts speak for a wider PSF."""
-    split = split_for(volume, settings.camera, settings.background, str(machine.device), ASKED)
-    odds = wider_is_likelier(split, psf)
-    verdict = replace(verdict, wider=odds)
-    if odds <= LIKELIER:
-        return verdict, []
-    said = f"unused counts speak for a wider PSF (log-odds {odds:.1f}): the classical result is kept, see psf check"
-    return replace(verdict, trust=0.0), [said]
+def _odds_of_wider(volume: NDArray[Any], psf: Psf, settings: Settings, machine: Machine) -> float:
+    return wider_is_likelier(split_for(volume, settings.camera, settings.background, str(machine.device), ASKED), psf)
+
+
+def _narrow(odds: float | None) -> str:
+    """That unused counts speak for a wider PSF, if they do."""
+    if odds is None or odds <= LIKELIER:
+        return ""
+    return f"unused counts speak for a wider PSF (log-odds {odds:.1f}, see psf check)"
 
 
 def _told(verdict: Verdict, settings: Settings) -> tuple[dict[str, Any], list[str]]:

@@ -54,6 +54,10 @@ class Settings:
         Where background, offset, gain, iterations and parameters came from, in words.
     notes
         Warnings for a person.
+    choice
+        How the number of steps was chosen, if it was.
+    wider
+        What unused counts of an earlier volume of the channel say of a wider PSF, log-odds, once it was asked.
     """
 
     camera: Camera
@@ -64,6 +68,7 @@ class Settings:
     sources: dict[str, str]
     notes: tuple[str, ...] = ()
     choice: Choice | None = None
+    wider: float | None = None
 
 
 def settle(

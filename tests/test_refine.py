@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import CPU
 
-from microdeconv import quality
+from microdeconv import quality, refine
 from microdeconv.camera import CameraOptions
 from microdeconv.engine import deconvolve_volume, plan_cut
 from microdeconv.learnt.card import shipped
-from microdeconv.learnt.guard import LIKELIER
+from microdeconv.learnt.guard import LIKELIER, ODDS
 from microdeconv.learnt.method import Learnt
 from microdeconv.methods import METHODS
 from microdeconv.psf.fit import scaled
@@ -81,6 +81,25 @@ def test_a_psf_that_is_too_narrow_leaves_the_classical_result(blurred):
     assert found.told["log_odds_of_wider_psf"] > LIKELIER
     assert found.told["trust"] == 0
     assert any("wider PSF" in note and "classical result is kept" in note for note in found.notes)
+
+
+def test_whether_the_psf_is_too_narrow_is_asked_once_for_a_channel(blurred, monkeypatch):
+    scene, psf = blurred
+    first, settings, cut = refined(scene, psf)
+
+    def asked(*_):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(refine, "wider_is_likelier", asked)
+    known = replace(settings, wider=first.told[ODDS])
+    second = deconvolve(scene.counts, psf, LEARNT, known, CPU, cut)
+    np.testing.assert_array_equal(second.image, first.image)
+    assert second.told == first.told
+    narrow = deconvolve(scene.counts, psf, LEARNT, replace(settings, wider=LIKELIER + 1), CPU, cut)
+    assert narrow.told["trust"] == 0
+    assert any("wider PSF" in note and "classical result is kept" in note for note in narrow.notes)
+    plain = refined(scene, psf, trust=0.0)[0].image
+    np.testing.assert_array_equal(narrow.image, plain)
 
 
 def test_where_several_psfs_stand_no_wider_one_is_asked_for(blurred):

@@ -28,6 +28,7 @@ ALARM = 1.25  # chi-square of the better result, from which PSF or noise model d
 ALARM_UNASKED = 1.05  # sooner where a wider PSF is not asked for
 FLUX = 0.02  # share of the light by which what is taken of the network may change it, or
 SIGMAS = 4.0  # times the noise of the sum
+ODDS = "log_odds_of_wider_psf"  # as the record calls them
 WIDER = 1.18  # times as wide: the other PSF that is asked for, and
 LIKELIER = 4.0  # its log-odds, from which the PSF is taken for too narrow
 ASKED = 100_000  # voxels, at most, on which it is asked for
@@ -65,7 +66,7 @@ class Verdict:
         figures = {
             "trust": mean, "trust_least": low, "trust_most": high, "chi_square": self.chi_square,
             "flux_ratio": self.flux, "change_outside_otf": self.outside,
-            "log_odds_of_wider_psf": self.wider,
+            ODDS: self.wider,
         }  # fmt: skip
         return {name: round(value, 4) for name, value in figures.items() if value is not None}
 

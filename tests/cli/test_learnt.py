@@ -34,6 +34,19 @@ def test_run_learnt_writes_a_result_and_what_the_guard_found(files, program, tmp
 
 
 @needs_network
+def test_a_time_series_asks_once_for_a_wider_psf_and_judges_each_time(files, program, tmp_path):
+    later = simulate("mixed", (1, 96, 90), gaussian_psf((0, 1.6, 1.6)), Exposure(150, 20, 100), 4)
+    series = np.stack([files.counts, later.counts]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "series.tif", series[:, :, None], imagej=True, metadata={"axes": "TZCYX"})
+    done = program("run", "series.tif", "--psf", "psf.tif", "-m", "learnt", "-o", "out.tif", "--record", "--gain", 1)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads((tmp_path / "out.json").read_text())["guard"]["0"]
+    assert first["log_odds_of_wider_psf"] == second["log_odds_of_wider_psf"]
+    assert first["chi_square"] != second["chi_square"]
+    assert min(first["trust"], second["trust"]) > 0
+
+
+@needs_network
 def test_tiles_change_nothing(files, program, tmp_path):
     for name, tile in (("whole", "off"), ("tiled", "48")):
         done = program(
