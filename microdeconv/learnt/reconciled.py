@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from microdeconv.classical.richardson_lucy import accelerated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +14,10 @@ if TYPE_CHECKING:
 
     from microdeconv.problem import Problem
 
-STEPS = 60  # of Richardson-Lucy with momentum, from the network's object
+STEPS = 14  # from the network's object, with Nesterov's momentum: the image that they go to has no noise
+DIMMEST = 0.2  # of a prediction, at least, is taken to be the object's: no step is longer than five of the usual
+CHANGED = (0.2, 3.0)  # times, at least and at most, that a step makes a voxel brighter
+LEFT = 0.2  # of a voxel's light, at least, that momentum leaves
 FAINT = 1e-3  # of the object's mean: what the network leaves dark may come back
 WIDTHS = (1.0, 2.0, 4.0)  # voxels (half as many along z): bands of the residual end at Gaussians of these widths
 AROUND = 2.0  # times its width: a band's power is that of surroundings so wide
@@ -29,8 +29,8 @@ def reconciled(problem: Problem, start: Tensor) -> Tensor:
 
     A network is taught to be near the truth, not to explain the counts: it may be off by a few per cent over whole
     regions, where the counts know better. What its residual holds above the noise, band by band and place by place, is
-    added to the image that it foretells, and Richardson-Lucy goes on from its object towards that. Where the residual
-    is noise the object stays.
+    added to the image that it foretells, and steps go on from its object towards that. Where the residual is noise the
+    object stays.
 
     Parameters
     ----------
@@ -55,10 +55,47 @@ def reconciled(problem: Problem, start: Tensor) -> Tensor:
     residual = (problem.image - predicted).div_(spread)
     found = torch.from_numpy(above_noise(residual.cpu().numpy())).to(start.device)
     image = found.mul_(spread).add_(predicted).clamp_min_(problem.dark)
-    begun = start.clamp_min(FAINT * problem.level)
-    for iterate in islice(accelerated(replace(problem, image=image), preconditioned=False, start=begun), STEPS):
-        begun = iterate.image
-    return begun
+    return towards(replace(problem, image=image), start.clamp_min(FAINT * problem.level))
+
+
+def towards(problem: Problem, start: Tensor) -> Tensor:
+    """Go some steps from an object towards one that explains an image without noise.
+
+    x ← x · (1 + Hᵀ(y / m − 1) / Hᵀ((m₀ − b) / m₀)), m the prediction, m₀ the first one: the step of Richardson-Lucy,
+    made longer where most of the light is background, which holds that one's steps short. All steps are the same
+    functions of what lies around, none looks at the whole, so that tiles agree.
+
+    Parameters
+    ----------
+    problem
+        `image` in photo-electrons, ≥ 0, without noise.
+    start
+        (z, y, x) on the object grid, photo-electrons, > 0; it is used up.
+
+    Returns
+    -------
+    Tensor
+        float32 on the object grid, photo-electrons, ≥ 0.
+
+    References
+    ----------
+    A. R. De Pierro, IEEE Trans. Med. Imaging 14, 132 (1995), for the length of the steps: with the first prediction's
+    curvature they never lead too far. Y. Nesterov, Sov. Math. Dokl. 27, 372 (1983), for the momentum.
+    """
+    import torch
+
+    blur = problem.blur
+    predicted = problem.predict(start)
+    length = blur.inverse_normalisation()
+    length.div_(blur.adjoint(1 - problem.background / predicted).mul_(length).clamp_(DIMMEST, 1))
+    x, previous, point, factor = start, start.clone(), torch.empty_like(start), torch.empty_like(start)
+    for k in range(1, STEPS + 1):
+        torch.lerp(x, previous, -(k - 1) / (k + 2), out=point)
+        torch.maximum(point, torch.mul(x, LEFT, out=factor), out=point)
+        excess = torch.div(problem.image, problem.predict(point, predicted), out=predicted).sub_(1)
+        blur.adjoint(excess, out=factor).mul_(length).add_(1).clamp_(*CHANGED)
+        previous, x, point = x, point.mul_(factor), previous
+    return x
 
 
 def above_noise(residual: NDArray[np.float32]) -> NDArray[np.float32]:

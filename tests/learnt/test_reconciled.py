@@ -1,7 +1,7 @@
 """What the network leaves unexplained is made up for, and noise is not."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -9,8 +9,9 @@ import torch
 from conftest import problem_of
 from scipy.ndimage import gaussian_filter
 
+from microdeconv.classical.richardson_lucy import accelerated
 from microdeconv.learnt.guard import chi_square
-from microdeconv.learnt.reconciled import WIDTHS, _noise, _smoothed, above_noise, reconciled
+from microdeconv.learnt.reconciled import STEPS, WIDTHS, _noise, _smoothed, above_noise, reconciled, towards
 from microdeconv.simulate import gaussian_psf
 from microdeconv.stack import Psf
 
@@ -67,6 +68,19 @@ def test_an_object_that_is_off_comes_to_explain_the_image(case):
     error, was = (float((crop(x) - crop(truth)).square().mean()) for x in (found, off))
     assert error < was / 3
     assert float(crop(found).sum()) == pytest.approx(float(crop(truth).sum()), rel=0.02)
+
+
+def test_steps_come_sooner_to_an_image_without_noise_than_richardson_lucys(case):
+    """Where most of the light is background, too."""
+    problem, truth = case
+    for background in (problem.background, 20 * problem.level):
+        hazy = replace(problem, background=background)
+        clean = replace(hazy, image=hazy.predict(truth))
+        off = truth.clamp_min(1e-3 * problem.level)
+        off[..., : off.shape[-1] // 2] *= 0.8
+        *_, plain = islice(accelerated(clean, preconditioned=False, start=off), STEPS)
+        missed, before = chi_of(clean, plain.image), chi_of(clean, off)
+        assert chi_of(clean, towards(clean, off)) < min(0.5 * missed, 0.02 * before)
 
 
 def test_an_object_that_explains_the_image_stays(case):
