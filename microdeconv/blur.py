@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ class Blur:
         Width of the object's margin, as a share of the PSF's half-width: 1 is all that can be seen, 0 none of it.
     origin
         Where the image begins in the field that the places of several PSFs are counted in, voxels.
+    room
+        Zeros more along y and x, voxels: what filters make of one border does not come out at the other.
 
     Attributes
     ----------
@@ -53,8 +56,6 @@ class Blur:
         Sizes of the object grid, field and margins.
     grid
         Sizes of the transform.
-    normalisation
-        Hᵀ1, float32 on the object grid: the share of a voxel's light that falls in the field.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Blur:
         device: str | torch.device = "cpu",
         margin: float = MARGIN,
         origin: Shape = (0, 0, 0),
+        room: int = 0,
     ) -> None:
-        self.psf, self.field, self.origin = psf, field, origin
-        self.margin, self.object_shape, self.grid = plan_grids(psf.shape, field, margin)
+        self.psf, self.field, self.origin, self._reach = psf, field, origin, margin
+        self.margin, self.object_shape, self.grid = plan_grids(psf.shape, field, margin, room)
         acting, shares = [*psf.parts], list[Share]()
         if isinstance(psf, PsfSet):
             start = [o - m for o, m in zip(origin, self.margin, strict=True)]
@@ -75,7 +77,16 @@ class Blur:
             shares = [share for share in found if share is not None]
         kernels = [torch.as_tensor(one.pixels, dtype=torch.float32, device=device) for one in acting]
         self._convolver = Convolver(kernels, self.grid, shares)
-        self.normalisation = self.adjoint(torch.ones(field, device=device))
+
+    @cached_property
+    def normalisation(self) -> Tensor:
+        """Hᵀ1, float32 on the object grid: the share of a voxel's light that falls in the field."""
+        with torch.inference_mode(False), torch.no_grad():  # whoever asks first: gradients may go through it later
+            return self.adjoint(torch.ones(self.field, device=self.device))
+
+    def with_room(self, voxels: int) -> Blur:
+        """The same model with so many zeros more along y and x."""
+        return Blur(self.psf, self.field, self.device, self._reach, self.origin, voxels)
 
     @property
     def device(self) -> torch.device:
@@ -154,14 +165,16 @@ def _shares(psf: PsfSet, start: Sequence[int], shape: Shape, device: str | torch
     return found
 
 
-def plan_grids(kernel: tuple[int, ...], field: Shape, margin: float = MARGIN) -> tuple[Shape, Shape, Shape]:
+def plan_grids(
+    kernel: tuple[int, ...], field: Shape, margin: float = MARGIN, room: int = 0
+) -> tuple[Shape, Shape, Shape]:
     """Give the object's margin, the object grid and the transform grid for a PSF and a field, in voxels."""
     half = [k // 2 for k in kernel]
     least = LEAST_MARGIN if margin else 0
     wide = [min(h, max(math.ceil(margin * h), least)) for h in half]
     shape = [n + 2 * w for n, w in zip(field, wide, strict=True)]
     needed = [max(n + w + h, o, k) for n, w, h, o, k in zip(field, wide, half, shape, kernel, strict=True)]
-    grid = [good_size(n, even=axis == 1) for axis, n in enumerate(needed)]
+    grid = [good_size(n + room * (axis > 0), even=axis == 1) for axis, n in enumerate(needed)]
     return _shape(wide), _shape(shape), _shape(grid)
 
 

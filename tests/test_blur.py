@@ -97,6 +97,26 @@ def test_plan_leaves_no_way_round():
     assert grid[1] % 2 == 0
 
 
+def test_room_changes_nothing_but_the_grid():
+    psf = random_psf((5, 7, 7))
+    blur = Blur(psf, (6, 30, 27))
+    roomy = blur.with_room(20)
+    assert (roomy.margin, roomy.object_shape, roomy.grid[0]) == (blur.margin, blur.object_shape, blur.grid[0])
+    assert all(wide > narrow + 15 for wide, narrow in zip(roomy.grid[1:], blur.grid[1:], strict=True))
+    x = torch.rand(blur.object_shape)
+    torch.testing.assert_close(roomy.forward(x), blur.forward(x))
+    torch.testing.assert_close(roomy.normalisation, blur.normalisation)
+
+
+def test_the_normalisation_bears_gradients_whoever_asked_first():
+    blur = Blur(random_psf((1, 7, 7)), (1, 20, 20))
+    with torch.inference_mode():
+        assert blur.inverse_normalisation().min() >= 0
+    x = torch.rand(blur.object_shape, requires_grad=True)
+    (x * blur.normalisation).sum().backward()
+    torch.testing.assert_close(x.grad, blur.normalisation)
+
+
 @pytest.mark.parametrize("n", [1, 2, 97, 211, 1031])
 def test_good_sizes(n):
     for even in (False, True):

@@ -53,7 +53,6 @@ def unguarded(network: IRDNet, device: str = "cpu") -> Restore:
     import torch
 
     from microdeconv.learnt.network import object_found
-    from microdeconv.learnt.physics import scale_of
     from microdeconv.learnt.reconciled import reconciled
 
     network.eval()
@@ -64,7 +63,7 @@ def unguarded(network: IRDNet, device: str = "cpu") -> Restore:
             sample = replace(sample, psf=point())
         with torch.inference_mode():
             problem = sample.problem(device, network=True)
-            found = object_found(network, problem, scale_of(problem), sample.voxel_um)
+            found = object_found(network, problem, None, sample.voxel_um)
             image = problem.blur.crop(found if kernel_free else reconciled(problem, found))
             return np.ascontiguousarray(image.cpu().numpy(), np.float32)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from microdeconv.blur import Blur
 from microdeconv.learnt.network import IRDNet, views_of
-from microdeconv.learnt.physics import promised, scale_of
+from microdeconv.learnt.physics import promised
 from microdeconv.learnt.recipe import Recipe, recipe_of
 from microdeconv.noise import estimate_background
 from microdeconv.problem import Problem
@@ -63,10 +63,9 @@ class Exported(nn.Module):
         background = max(estimate_background(light.cpu().numpy()).value, 0.0)
         level = max(float(light.mean()) - background, LEAST * max(background, 1.0))
         problem = Problem(light, Blur(promised(known), field, light.device), background, level)
-        scale = scale_of(problem)
-        views = views_of(problem, scale, self.network.architecture.scales)
+        views = views_of(problem, None, self.network.architecture.scales)
         found: Tensor = self.network([[view] for view in views])[-1][0]
-        return found * scale
+        return found * views[-1].scale
 
 
 def _point() -> Psf:

@@ -109,9 +109,10 @@ def prepare(problem: Problem, parameters: Learnt, voxel_um: tuple[float, float, 
 
     model = _model_for(problem, parameters)
     with torch.inference_mode():
-        scale = scale_of(problem)
-        unlike = model.usual.distance(observe(problem, scale, voxel_um).bank) if model.usual else None
-    return replace(parameters, scale=scale, voxel_um=voxel_um, unlike=unlike)
+        if model.usual is None:
+            return replace(parameters, scale=scale_of(problem), voxel_um=voxel_um)
+        view = observe(problem, None, voxel_um)
+    return replace(parameters, scale=view.scale, voxel_um=voxel_um, unlike=model.usual.distance(view.bank))
 
 
 def _model_for(problem: Problem, parameters: Learnt) -> Model:
@@ -158,8 +159,7 @@ def object_of(problem: Problem, parameters: Learnt) -> Tensor:
     import torch
 
     from microdeconv.learnt.network import object_found
-    from microdeconv.learnt.physics import scale_of
 
     with torch.inference_mode():
         network = _model_for(problem, parameters).network
-        return object_found(network, problem, parameters.scale or scale_of(problem), parameters.voxel_um)
+        return object_found(network, problem, parameters.scale or None, parameters.voxel_um)

@@ -17,8 +17,9 @@ from microdeconv.problem import Problem
 from microdeconv.stack import Psf, PsfSet
 
 ITERATES = (2, 5, 10, 20, 40)  # steps with momentum: about 3, 10, 30, 70 and 200 plain ones
-START = 1  # of them the network begins with
+START, NOISY = 1, 2  # of them: what the network begins with, and what tells the noise
 STRENGTHS = (0.3, 3.0)  # of the Wiener filters, times the noise-to-signal ratio
+ROOM = 20  # voxels between their borders: the other border is the field's in the whole, and elsewhere in a tile
 CHANNELS = ("RL 2", "RL 5", "RL 10", "RL 20", "RL 40", "Wiener weak", "Wiener strong", "image", "noise", "log NSR")
 STEPPED = ("object", "RL step", "Wiener step", "back-projected residual", "RL 10", "log NSR", "coarser object")
 MOST = 3.0  # times, at most, that a step makes a voxel brighter
@@ -35,7 +36,10 @@ COARSER = (0.25, 0.5, 0.25)  # a pixel of half the resolution, drawn and seen, p
 def scale_of(problem: Problem) -> float:
     """Give the typical brightness of the object, photo-electrons: Σ x² / Σ x after ten steps, whatever is dark."""
     *_, x = islice(_momentum(problem), SCALED)
-    x = problem.blur.crop(x)
+    return _brightness(problem.blur.crop(x))
+
+
+def _brightness(x: Tensor) -> float:
     return max(float(x.square().sum(dtype=torch.float64) / x.sum(dtype=torch.float64).clamp_min(1e-30)), 1e-6)
 
 
@@ -104,7 +108,7 @@ class View:
         return self.problem.blur.crop(self.start)
 
 
-def observe(problem: Problem, scale: float, voxel_um: tuple[float, float, float] | None = None) -> View:
+def observe(problem: Problem, scale: float | None, voxel_um: tuple[float, float, float] | None = None) -> View:
     """Compute the bank of a problem.
 
     Parameters
@@ -112,26 +116,31 @@ def observe(problem: Problem, scale: float, voxel_um: tuple[float, float, float]
     problem
         In photo-electrons.
     scale
-        See `scale_of`; of the whole volume, so that tiles agree.
+        Of the whole volume, so that tiles agree; None: the problem's own, see `scale_of`.
     voxel_um
         (z, y, x), if known.
     """
     with torch.no_grad():
         crop = problem.blur.crop
-        iterates, start = [], None
+        found = list[Tensor]()
         for step, x in enumerate(islice(_momentum(problem), ITERATES[-1]), 1):
+            if step == SCALED and scale is None:
+                scale = _brightness(crop(x))
             if step in ITERATES:
-                iterates.append(crop(x) / scale)
-                if len(iterates) == START + 1:
-                    start = x / scale
-                if len(iterates) == 3:
-                    noise = problem.predict(x).sqrt() / scale
+                found.append(crop(x).clone())
+            if step == ITERATES[START]:
+                start = x.clone()
+            if step == ITERATES[NOISY]:
+                noise = problem.predict(x).sqrt_()
+        assert scale is not None
         nsr = (scale + problem.background) / scale**2
-        linear = [crop(next(wiener(problem, Wiener(s * nsr, "tikhonov"))).image) / scale for s in STRENGTHS]
-        image = (problem.image - problem.background) / scale
-        known = torch.full_like(image, math.log10(nsr) / 2)
-        assert start is not None
-        return View(problem, scale, torch.stack([*iterates, *linear, image, noise, known]), start, voxel_um)
+        roomy = replace(problem, blur=problem.blur.with_room(ROOM))
+        found += [crop(next(wiener(roomy, Wiener(s * nsr, "tikhonov"))).image).clone() for s in STRENGTHS]
+        del roomy
+        found += [problem.image - problem.background, noise]
+        known = torch.full_like(noise, math.log10(nsr) / 2)
+        bank = torch.stack([*(one.div_(scale) for one in found), known])
+        return View(problem, scale, bank, start.div_(scale), voxel_um)
 
 
 def coarser(problem: Problem) -> Problem:

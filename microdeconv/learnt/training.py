@@ -128,12 +128,11 @@ def _simulated(recipe: Recipe, step: int, place: int, shape: tuple[int, int, int
 def seen(samples: Sequence[Sample], scales: int, device: str) -> list[list[View]]:
     """Views of a batch, the coarsest resolution first."""
     from microdeconv.learnt.network import views_of
-    from microdeconv.learnt.physics import scale_of
 
     views = []
     for sample in samples:
         problem = sample.problem(device, network=True)
-        views.append(views_of(problem, scale_of(problem), scales, sample.voxel_um))
+        views.append(views_of(problem, None, scales, sample.voxel_um))
     return [list(level) for level in zip(*views, strict=True)]
 
 

@@ -61,6 +61,13 @@ def test_gradient_of_a_data_step(seen):
     assert float((x.grad * along).sum()) == pytest.approx(float((ahead - behind) / (2 * step)), rel=0.03)
 
 
+def test_the_scale_that_is_found_on_the_way_is_the_problems_own(seen):
+    view, known = observe(seen, None), observe(seen, scale_of(seen))
+    assert view.scale == scale_of(seen)
+    assert torch.equal(view.bank, known.bank)
+    assert torch.equal(view.start, known.start)
+
+
 def test_the_bank_has_its_channels_in_units_of_the_scale(seen):
     view = observe(seen, scale_of(seen))
     assert view.bank.shape == (len(CHANNELS), *seen.blur.field)
