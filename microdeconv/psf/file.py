@@ -143,7 +143,8 @@ def ready(
     Raises
     ------
     DataError
-        For zeros, NaN, negative values beyond 0.1 % of the peak, 2-D on 3-D or the reverse, what looks like an image.
+        For zeros, NaN, negative values beyond 0.1 % of the peak, 2-D on 3-D or the reverse, what looks like an image,
+        light that falls between the image's voxels.
     """
     volume = pixels[None] if pixels.ndim == 2 else pixels
     notes: list[str] = []
