@@ -27,6 +27,7 @@ from microdeconv.stack import Psf, PsfSet
 
 MARGIN = 0.25
 LEAST_MARGIN = 12  # voxels, or the whole half-width of a PSF that is smaller: there it costs little
+ROOM = 24  # zeros along y and x, at least, between one border and the other: filters reach further than a small PSF
 LEAST_SEEN = 0.05  # object voxels of which less than this share of the light is seen are not estimated
 
 
@@ -102,12 +103,16 @@ class Blur:
         out = y.new_empty(self.object_shape) if out is None else out
         return self._convolver.correlate(y, self.margin, out, filtered)
 
-    def restore(self, x: Tensor, transfer: Tensor) -> Tensor:
+    def restore(self, x: Tensor, transfer: Tensor, fading: tuple[int, int] | None = None) -> Tensor:
         """Apply conj(OTF) · transfer within the object grid: the shape of every linear restoration filter.
 
-        Of several PSFs each one's filter acts for itself, and the results are blended like the PSFs.
+        Of several PSFs each one's filter acts for itself, and the results are blended like the PSFs. Given `fading`,
+        the influence of one voxel on another fades from so many voxels along y or x on, and has gone at so many.
         """
-        return self._convolver.correlate(x, (0, 0, 0), torch.empty_like(x), self.filtered_otf(transfer))
+        kernel = self.filtered_otf(transfer)
+        if fading:
+            kernel = self._convolver.faded(kernel, *fading)
+        return self._convolver.correlate(x, (0, 0, 0), torch.empty_like(x), kernel)
 
     def filtered_otf(self, transfer: Tensor) -> Tensor:
         """OTF · transfer, for `adjoint`: real filters sampled like `power`, at no further transform."""
@@ -173,8 +178,9 @@ def plan_grids(
     least = LEAST_MARGIN if margin else 0
     wide = [min(h, max(math.ceil(margin * h), least)) for h in half]
     shape = [n + 2 * w for n, w in zip(field, wide, strict=True)]
-    needed = [max(n + w + h, o, k) for n, w, h, o, k in zip(field, wide, half, shape, kernel, strict=True)]
-    grid = [good_size(n + room * (axis > 0), even=axis == 1) for axis, n in enumerate(needed)]
+    apart = [half[0], *(max(h, ROOM) + room if h else 0 for h in half[1:])]
+    needed = [max(n + w + a, o, k) for n, w, a, o, k in zip(field, wide, apart, shape, kernel, strict=True)]
+    grid = [good_size(n, even=axis == 1) for axis, n in enumerate(needed)]
     return _shape(wide), _shape(shape), _shape(grid)
 
 

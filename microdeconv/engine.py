@@ -21,7 +21,10 @@ from microdeconv.solve import Watch, solve
 from microdeconv.stack import Psf, PsfSet
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
-HALO_SHARE = 0.97  # of the PSF's energy lies within the halo of a tile, even without what is added
+HALO_SHARE = 0.97  # of the PSF's energy: so far it reaches, and
+REACHES = (
+    2  # times as far, and some voxels of the method, tiles read beyond their cores: steps carry a border's influence
+)
 BASE_MEMORY = 360 * 10**6  # bytes of the interpreter and its libraries; 350 measured once a PSF was computed
 EACH_PSF = 2.5  # floats a voxel of the transform grid, of each PSF after the first: spectrum, filtered, in the making
 SWEPT = 8  # tiles, after which freed memory is given back: it lies in more and more pieces, and the process grows
@@ -66,7 +69,7 @@ def plan_cut(
     """
     reaches = [support(one, HALO_SHARE) for one in psf.parts]
     reach = [max(along) for along in zip(*reaches, strict=True)]
-    halo = (reach[1] + method.halo, reach[2] + method.halo)
+    halo = (REACHES * reach[1] + method.halo, REACHES * reach[2] + method.halo)
     on_host = machine.memory - BASE_MEMORY - held_bytes
     budget = on_host if machine.device_memory is None else min(int(0.85 * machine.device_memory), 2**62)
 

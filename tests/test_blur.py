@@ -108,6 +108,28 @@ def test_room_changes_nothing_but_the_grid():
     torch.testing.assert_close(roomy.normalisation, blur.normalisation)
 
 
+def test_filters_of_a_small_psf_find_zeros_before_the_other_border():
+    margin, _, grid = plan_grids((3, 7, 7), (6, 100, 90))
+    assert grid[0] < 6 + margin[0] + 10
+    assert all(g >= n + m + 24 for g, n, m in zip(grid[1:], (100, 90), margin[1:], strict=True))
+
+
+def test_a_faded_filter_acts_no_further_than_it_may():
+    psf = random_psf((3, 7, 7))
+    blur = Blur(psf, (6, 40, 45), margin=1.0)
+    point = torch.zeros(blur.object_shape)
+    place = tuple(n // 2 for n in point.shape)
+    point[place] = 1
+    transfer = 1 / (blur.power() + 1e-3)
+    free, faded = blur.restore(point, transfer), blur.restore(point, transfer, (4, 9))
+    y, x = (torch.arange(n) - p for n, p in zip(point.shape[1:], place[1:], strict=True))
+    near = (y.abs()[:, None] <= 4) & (x.abs() <= 4)
+    far = (y.abs()[:, None] >= 9) | (x.abs() >= 9)
+    torch.testing.assert_close(faded[:, near], free[:, near], rtol=1e-4, atol=1e-4 * float(free.max()))
+    assert float(free[:, far].abs().max()) > 1e-2 * float(free.max())
+    assert float(faded[:, far].abs().max()) < 1e-5 * float(free.max())
+
+
 def test_the_normalisation_bears_gradients_whoever_asked_first():
     blur = Blur(random_psf((1, 7, 7)), (1, 20, 20))
     with torch.inference_mode():

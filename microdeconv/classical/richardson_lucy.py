@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from microdeconv.blur import Blur
 
-Prior = Callable[["Tensor"], tuple["Tensor", float]]
+Prior = Callable[["Tensor"], "Tensor"]
 Acceleration = Literal["preconditioned", "momentum", "none", "wiener-butterworth"]
 ACCELERATION = option(
     "preconditioned",
@@ -26,8 +26,11 @@ ACCELERATION = option(
 )
 SHARPENING = 0.7  # weight of the preconditioner at the start: less is quicker, and fits noise sooner
 UNSHARPENED = 30.0  # beyond this weight the preconditioner does nothing worth its cost
-SLACK = 1e-7  # relative rise of the objective that is still rounding
-SMALLEST_FACTOR = 0.2  # a step takes at most this share of a voxel's light away, so that no voxel is lost for ever
+SHARP = 10  # steps with that weight; later it grows, so that no step leads too far:
+GROWTH = (1.5, 1.33)  # when there are so many times the steps, by this factor; each change makes the filter anew
+LEAST_SURE = (0.2, 0.4)  # of a voxel's light is seen, at least, where a sharpened step has its whole length; and later
+SMALLEST_FACTOR, MOST = 0.2, 3.0  # that a step multiplies a voxel with: none is lost for ever; above, of sharpened ones
+LEFT = 0.2  # of a voxel's light, at least, that the momentum of sharpened steps leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,15 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     β the less of (k − 1) / (k + 2) and 1 − 2 / √(k + 3). Preconditioned steps are
     x ← x · (1 + P Hᵀ(y / (H x + b) − 1) / Hᵀ1) with the filter P = (1 + a) / (|OTF|² + a), which lifts the frequencies
     that the PSF holds down twice, once in H and once in Hᵀ. Where the object is positive the answer is that of plain
-    steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one. P
-    does not keep the flux by itself, so each step is scaled to a plain step's flux, Σ y H x / (H x + b).
+    steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one.
 
-    Each plain step raises the likelihood. The others are watched: a step from which it fell is taken back, the
-    momentum begins again and a is made larger, so that in the end the steps are plain ones. With b = 0 plain steps
-    keep the flux after every step, with a background only near convergence. Run for ever it fits noise; `solve` stops
+    A sharpened step need not raise the likelihood, as each plain one does. Therefore a grows with the number of steps,
+    so that in the end they are plain ones; none makes a voxel more than three times as bright; and in the margin,
+    where the little that is seen of a voxel would multiply what leaks there, steps are shorter. All of this is the
+    same wherever in the field a voxel lies, and nothing is decided by sums over it, so that tiles agree with the whole.
+
+    With b = 0 plain steps keep the flux after every step, with a background only near convergence; sharpened ones
+    leave it up to two per cent high at first, which later steps take back. Run for ever it fits noise; `solve` stops
     it.
 
     Parameters
@@ -68,7 +74,6 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     ----------
     W. H. Richardson, J. Opt. Soc. Am. 62, 55 (1972). L. B. Lucy, Astron. J. 79, 745 (1974).
     H. Wang, P. C. Miller, IEEE Trans. Image Process. 23, 848 (2014), for the momentum.
-    B. O'Donoghue, E. Candès, Found. Comput. Math. 15, 715 (2015), for beginning it again.
     M. Guo et al., Nat. Biotechnol. 38, 1337 (2020), for the Wiener-Butterworth back projector.
     """
     if parameters.acceleration == "none":
@@ -91,7 +96,7 @@ def accelerated(
     problem: Problem, *, preconditioned: bool, momentum: bool = True, prior: Prior | None = None,
     start: Tensor | None = None,
 ) -> Iterator[Iterate]:  # fmt: skip
-    """Watched steps, with damped momentum or not, preconditioned or not.
+    """Longer steps, with damped momentum or not, preconditioned or not.
 
     Parameters
     ----------
@@ -102,7 +107,7 @@ def accelerated(
     momentum
         Whether a step begins beyond the last object.
     prior
-        Gives for an object the factor that each step is multiplied by, and what is added to the objective.
+        Gives for an object the factor that the step from it is multiplied by.
     start
         The object to begin with, on the object grid; flat if not given. It stays as it is.
 
@@ -114,49 +119,31 @@ def accelerated(
     import torch
 
     blur, image = problem.blur, problem.image
-    inverse = blur.inverse_normalisation()
-    weight = SHARPENING if preconditioned else UNSHARPENED
-    transfer = _sharpen(blur, weight)
+    inverse, left, most = blur.inverse_normalisation(), 0.0, math.inf
+    weight, transfer, due = UNSHARPENED, None, math.inf
+    if preconditioned:
+        inverse, left, most = inverse.clamp_max_(1 / LEAST_SURE[0]), LEFT, MOST
+        weight, due = SHARPENING, SHARP
+        transfer = _sharpen(blur, weight)
     x, previous, point = (blur.flat(problem.level) if start is None else start.clone() for _ in range(3))
     factor, predicted, excess = (torch.empty_like(like) for like in (x, image, image))  # once: no memory in pieces
-    total = float(image.sum(dtype=torch.float64))
-    least = math.inf
-    k = 0
-    while True:
-        k += 1
-        torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point).clamp_min_(0)
-        problem.predict(point, predicted)
-        shrink, penalty = prior(point) if prior else (None, 0.0)
-        objective = _objective(image, predicted, excess) + penalty
-        if k > 1 and objective > least + SLACK * abs(least):
-            weight *= 3
+    for k in count(1):
+        if k >= due:
+            due, weight = due * GROWTH[0], weight * GROWTH[1]
+            inverse.clamp_max_(1 / LEAST_SURE[1])
             transfer = None  # its memory is needed for the next
             transfer = _sharpen(blur, weight)
-            x.copy_(previous)
-            k, least = 0, math.inf
-            continue
-        least = min(least, objective)
-        torch.div(image, predicted, out=excess)
-        flux = total - problem.background * float(excess.sum(dtype=torch.float64))
-        blur.adjoint(excess.sub_(1), transfer, factor).mul_(inverse).add_(1).clamp_min_(SMALLEST_FACTOR)
+        torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point)
+        torch.maximum(point, torch.mul(x, left, out=factor), out=point)
+        shrink = prior(point) if prior else None
+        torch.div(image, problem.predict(point, predicted), out=excess).sub_(1)
+        blur.adjoint(excess, transfer, factor).mul_(inverse).add_(1).clamp_(SMALLEST_FACTOR, most)
         previous, x, point = x, point.mul_(factor), previous
-        if shrink is not None:
-            x.mul_(shrink)
-        elif transfer is not None:
-            x.mul_(flux / max(float(torch.dot(x.flatten(), blur.normalisation.flatten())), problem.dark))
-        yield Iterate(x, predicted)
+        yield Iterate(x if shrink is None else x.mul_(shrink), predicted)
 
 
 def _momentum(k: int) -> float:
     return min((k - 1) / (k + 2), 1 - 2 / math.sqrt(k + 3))
-
-
-def _objective(image: Tensor, predicted: Tensor, scratch: Tensor) -> float:
-    """Poisson negative log-likelihood, up to a constant."""
-    import torch
-
-    torch.log(predicted, out=scratch)
-    return float(predicted.sum(dtype=torch.float64)) - float(scratch.mul_(image).sum(dtype=torch.float64))
 
 
 def _sharpen(blur: Blur, weight: float) -> Tensor | None:

@@ -19,7 +19,6 @@ from microdeconv.stack import Psf, PsfSet
 ITERATES = (2, 5, 10, 20, 40)  # steps with momentum: about 3, 10, 30, 70 and 200 plain ones
 START, NOISY = 1, 2  # of them: what the network begins with, and what tells the noise
 STRENGTHS = (0.3, 3.0)  # of the Wiener filters, times the noise-to-signal ratio
-ROOM = 20  # voxels between their borders: the other border is the field's in the whole, and elsewhere in a tile
 CHANNELS = ("RL 2", "RL 5", "RL 10", "RL 20", "RL 40", "Wiener weak", "Wiener strong", "image", "noise", "log NSR")
 STEPPED = ("object", "RL step", "Wiener step", "back-projected residual", "RL 10", "log NSR", "coarser object")
 MOST = 3.0  # times, at most, that a step makes a voxel brighter
@@ -44,9 +43,9 @@ def _brightness(x: Tensor) -> float:
 
 
 def _momentum(problem: Problem) -> Any:
-    """Richardson-Lucy with damped momentum, each step the same function of the counts whatever they are.
+    """Richardson-Lucy with damped momentum.
 
-    The method that users run watches its steps and takes some back, so that two parts of a volume may differ in them.
+    It is damped less than the method that users run, and bounded more: what the network was taught with.
     """
     inverse = problem.blur.inverse_normalisation()
     x = previous = problem.blur.flat(problem.level)
@@ -134,9 +133,7 @@ def observe(problem: Problem, scale: float | None, voxel_um: tuple[float, float,
                 noise = problem.predict(x).sqrt_()
         assert scale is not None
         nsr = (scale + problem.background) / scale**2
-        roomy = replace(problem, blur=problem.blur.with_room(ROOM))
-        found += [crop(next(wiener(roomy, Wiener(s * nsr, "tikhonov"))).image).clone() for s in STRENGTHS]
-        del roomy
+        found += [crop(next(wiener(problem, Wiener(s * nsr, "tikhonov"))).image).clone() for s in STRENGTHS]
         found += [problem.image - problem.background, noise]
         known = torch.full_like(noise, math.log10(nsr) / 2)
         bank = torch.stack([*(one.div_(scale) for one in found), known])

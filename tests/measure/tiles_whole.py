@@ -6,6 +6,7 @@ square, as shares of the untiled result's maximum. Tiles have the halo that is p
 """
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,17 +14,21 @@ from microdeconv import machine
 from microdeconv.camera import CameraOptions
 from microdeconv.engine import deconvolve_volume, plan_cut
 from microdeconv.methods import METHODS
+from microdeconv.optics import Optics
+from microdeconv.psf.compute import compute_psf
 from microdeconv.refine import deconvolve
 from microdeconv.settle import settle
 from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping
-from microdeconv.stack import Psf
+from microdeconv.stack import Psf, Zyx
 
-SCENES = (  # structure, field, widths of a Gaussian PSF, photo-electrons
+SCENES = (  # structure, field, widths of a Gaussian PSF or none for a wide-field microscope's, photo-electrons
     ("filaments", (1, 320, 320), (0, 1.5, 1.5), 3000),
     ("mixed", (1, 300, 300), (0, 2.5, 2.5), 300),
     ("mixed", (1, 300, 300), (0, 2.5, 2.5), 3000),
+    ("mixed", (1, 400, 400), (0, 4, 4), 3000),
     ("tissue", (3, 224, 224), (1.2, 1.5, 1.5), 300),
+    ("mixed", (8, 320, 320), None, 300),
 )
 RUNS = {  # method, parameters, steps
     "rl": ("rl", {}, 20),
@@ -44,13 +49,21 @@ def main():
     here = machine.machine_for(machine.MachineOptions(device="cpu"))
     machine.prepare(here)
     for kind, shape, widths, photons in SCENES:
-        psf = Psf(gaussian_psf(widths), None, None, "Gaussian")
+        psf = Psf(gaussian_psf(widths), None, None, "Gaussian") if widths else wide_field()
         counts = simulate(kind, shape, psf.pixels, Exposure(photons, 20, 0), seed=2).counts
         for name in given.methods:
             whole, tiled = (result(name, counts, psf, tile, here) for tile in ("off", given.tile))
             apart = np.abs(tiled - whole) / whole.max()
             spread = np.sqrt(np.square(apart).mean())
-            print(f"{kind} {shape} {photons}, {name}: most {apart.max():.1e}, rms {spread:.0e}", flush=True)
+            print(
+                f"{kind} {shape} {psf.source} {widths or ''} {photons}, {name}: most {apart.max():.1e}, rms {spread:.0e}",
+                flush=True,
+            )
+
+
+def wide_field():
+    optics = Optics(na=1.4, emission_nm=520, ri_immersion=1.515)
+    return replace(compute_psf(optics, Zyx(0.3, 0.1, 0.1), (31, 61, 61), "scalar"), source="wide-field")
 
 
 def result(name, counts, psf, tile, here):
