@@ -111,7 +111,7 @@ class Blur:
         """
         kernel = self.filtered_otf(transfer)
         if fading:
-            kernel = self._convolver.faded(kernel, *fading)
+            kernel = self._convolver.fade(kernel, *fading)
         return self._convolver.correlate(x, (0, 0, 0), torch.empty_like(x), kernel)
 
     def filtered_otf(self, transfer: Tensor) -> Tensor:
@@ -173,7 +173,10 @@ def _shares(psf: PsfSet, start: Sequence[int], shape: Shape, device: str | torch
 def plan_grids(
     kernel: tuple[int, ...], field: Shape, margin: float = MARGIN, room: int = 0
 ) -> tuple[Shape, Shape, Shape]:
-    """Give the object's margin, the object grid and the transform grid for a PSF and a field, in voxels."""
+    """Give the object's margin, the object grid and the transform grid for a PSF and a field, in voxels.
+
+    Between the borders lie as many zeros along y and x as the PSF is half wide, `ROOM` at least, and `room` more.
+    """
     half = [k // 2 for k in kernel]
     least = LEAST_MARGIN if margin else 0
     wide = [min(h, max(math.ceil(margin * h), least)) for h in half]

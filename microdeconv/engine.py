@@ -22,9 +22,7 @@ from microdeconv.stack import Psf, PsfSet
 from microdeconv.tiles import Tile, join, largest_edge, tiles_of
 
 HALO_SHARE = 0.97  # of the PSF's energy: so far it reaches, and
-REACHES = (
-    2  # times as far, and some voxels of the method, tiles read beyond their cores: steps carry a border's influence
-)
+REACHES = 3  # times as far, and some voxels of the method, a tile reads around its core: steps carry a border on
 BASE_MEMORY = 360 * 10**6  # bytes of the interpreter and its libraries; 350 measured once a PSF was computed
 EACH_PSF = 2.5  # floats a voxel of the transform grid, of each PSF after the first: spectrum, filtered, in the making
 SWEPT = 8  # tiles, after which freed memory is given back: it lies in more and more pieces, and the process grows
@@ -79,7 +77,7 @@ def plan_cut(
 
     def need(read: Shape) -> tuple[Shape, int]:
         margin = MARGIN if method.margin is None else method.margin
-        _, held, grid = plan_grids(psf.shape, read, margin)
+        _, held, grid = plan_grids(psf.shape, read, margin, method.room)
         floats = sum(n * math.prod(shape) for n, shape in zip(needs, (grid, held, read), strict=True))
         floats += method.block[0] * min(math.prod(read), method.block[1])
         return grid, int(4 * floats) + method.base

@@ -112,17 +112,19 @@ class Convolver:
         # the turn moves each along y by a quarter of a sample
         return z.reshape(-1, 1, 1), (half - 0.25 / self.half).reshape(1, -1, 1), x.reshape(1, 1, -1)
 
-    def faded(self, spectrum: Tensor, near: int, far: int) -> Tensor:
-        """Take from kernels, by their spectra, what lies beyond `far` voxels along y or x; it fades from `near` on."""
+    def fade(self, spectrum: Tensor, near: int, far: int) -> Tensor:
+        """Take from kernels, by their spectra, what lies beyond `far` voxels along y or x; it fades from `near` on.
+
+        The spectra are overwritten.
+        """
         along = [torch.arange(n, device=spectrum.device) for n in self.grid[1:]]
-        far_off = (torch.minimum(line, n - line) for line, n in zip(along, self.grid[1:], strict=True))
-        y, x = ((1 + (math.pi * ((lag - near) / (far - near)).clamp(0, 1)).cos()) / 2 for lag in far_off)
-        kept = []
+        off = (torch.minimum(line, n - line) for line, n in zip(along, self.grid[1:], strict=True))
+        y, x = ((1 + (math.pi * ((lag - near) / (far - near)).clamp(0, 1)).cos()) / 2 for lag in off)
         for one in spectrum:
             kernel = torch.fft.ifftn(one).mul_(self._turn_back)
             torch.view_as_real(kernel).mul_(y.reshape(2, self.half, 1).movedim(0, -1)).mul_(x.reshape(-1, 1))
-            kept.append(torch.fft.fftn(kernel.mul_(self._turn)))
-        return torch.stack(kept) if len(kept) > 1 else kept[0][None]
+            one.copy_(torch.fft.fftn(kernel.mul_(self._turn)))
+        return spectrum
 
     def convolve(self, volume: Tensor, start: Shape, out: Tensor, spectrum: Tensor | None = None) -> Tensor:
         """Convolve a volume that lies at the grid's corner; fill `out` with the box that begins at `start`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from microdeconv.classical.identity import Identity, identity
-from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_lucy
+from microdeconv.classical.richardson_lucy import RichardsonLucy, last_step, richardson_lucy
 from microdeconv.classical.total_variation import WEIGHTS, TotalVariation, total_variation
 from microdeconv.classical.wiener import RATIOS, Wiener, wiener
 from microdeconv.errors import UsageError
@@ -13,7 +13,7 @@ from microdeconv.learnt.method import Learnt, check, learnt, prepare, through
 from microdeconv.options import nearest, options_of
 from microdeconv.problem import Method
 
-RL = Method("rl", richardson_lucy, RichardsonLucy)
+RL = Method("rl", richardson_lucy, RichardsonLucy, last_step=last_step)
 METHODS = {
     method.name: method
     for method in (
@@ -32,8 +32,8 @@ METHODS = {
             iterative=False,
             margin=1.0,
             searched=("noise_to_signal", RATIOS),
-            halo=64,
-            floats=(8.0, 7.0, 6.0),
+            halo=80,
+            room=20,
         ),
         Method(
             "learnt",
@@ -42,7 +42,7 @@ METHODS = {
             iterative=False,
             companion=RL,
             prepare=prepare,
-            halo=44,
+            halo=48,
             align=16,
             kernel_free=True,
             floats=(7.0, 8.0, 35.0),

@@ -109,8 +109,12 @@ class Method:
         where the guard says so.
     prepare
         Finds, from a telling part of the volume and the voxel size, what its parameters need and all tiles share.
+    last_step
+        Gives for its parameters the step that a run of several ends with, from problem and object to object, or none.
     halo
-        Voxels beyond the PSF's reach from which a border is felt: steps carry its influence further.
+        Voxels, beside some times the PSF's reach, from which a border is felt: steps carry its influence further.
+    room
+        Zeros more along y and x that its filters need between one border and the other, see `Blur`.
     align
         Tiles begin at multiples of so many voxels.
     kernel_free
@@ -139,7 +143,9 @@ class Method:
     searched: tuple[str, tuple[float, ...]] | None = None
     companion: Method | None = None
     prepare: Callable[[Problem, Any, tuple[float, float, float] | None], Any] | None = None
+    last_step: Callable[[Any], Callable[[Problem, Tensor], Tensor] | None] | None = None
     halo: int = 24
+    room: int = 0
     align: int = 1
     kernel_free: bool = False
     keeps_counts: bool = False

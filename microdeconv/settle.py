@@ -223,7 +223,7 @@ def blur_for(
     """Make the forward model of a part of that shape (z, y, x) that begins at `origin`."""
     margin = MARGIN if method.margin is None else method.margin
     psf = method.through(psf) if method.through else psf
-    return Blur(psf, (shape[0], shape[1], shape[2]), machine.device, margin, origin)
+    return Blur(psf, (shape[0], shape[1], shape[2]), machine.device, margin, origin, method.room)
 
 
 def problem_through(part: NDArray[Any], blur: Blur, method: Method, settings: Settings) -> Problem:

@@ -114,9 +114,16 @@ def test_filters_of_a_small_psf_find_zeros_before_the_other_border():
     assert all(g >= n + m + 24 for g, n, m in zip(grid[1:], (100, 90), margin[1:], strict=True))
 
 
-def test_a_faded_filter_acts_no_further_than_it_may():
-    psf = random_psf((3, 7, 7))
-    blur = Blur(psf, (6, 40, 45), margin=1.0)
+TWO = PsfSet((random_psf((3, 7, 7)), random_psf((3, 7, 7), 1)), ((0.0,), (0.0,), (5.0, 40.0)), "two")
+
+
+@pytest.mark.parametrize(
+    ("psf", "field"),
+    [(random_psf((3, 7, 7)), (6, 40, 45)), (random_psf((1, 7, 7)), (1, 40, 47)), (TWO, (6, 40, 45))],
+    ids=["volume", "plane", "two"],
+)
+def test_a_faded_filter_acts_no_further_than_it_may(psf, field):
+    blur = Blur(psf, field, margin=1.0)
     point = torch.zeros(blur.object_shape)
     place = tuple(n // 2 for n in point.shape)
     point[place] = 1

@@ -26,7 +26,7 @@ ACCELERATION = option(
 )
 SHARPENING = 0.7  # weight of the preconditioner at the start: less is quicker, and fits noise sooner
 UNSHARPENED = 30.0  # beyond this weight the preconditioner does nothing worth its cost
-SHARP = 10  # steps with that weight; later it grows, so that no step leads too far:
+SHARP = 10  # the step from which on the weight grows, so that none leads too far:
 GROWTH = (1.5, 1.33)  # when there are so many times the steps, by this factor; each change makes the filter anew
 LEAST_SURE = (0.2, 0.4)  # of a voxel's light is seen, at least, where a sharpened step has its whole length; and later
 SMALLEST_FACTOR, MOST = 0.2, 3.0  # that a step multiplies a voxel with: none is lost for ever; above, of sharpened ones
@@ -50,13 +50,13 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one.
 
     A sharpened step need not raise the likelihood, as each plain one does. Therefore a grows with the number of steps,
-    so that in the end they are plain ones; none makes a voxel more than three times as bright; and in the margin,
-    where the little that is seen of a voxel would multiply what leaks there, steps are shorter. All of this is the
-    same wherever in the field a voxel lies, and nothing is decided by sums over it, so that tiles agree with the whole.
+    so that in the end they are nearly plain; none multiplies a voxel by more than three; and in the margin, where the
+    little that is seen of a voxel would multiply what leaks there, steps are shorter. All of this is the same wherever
+    in the field a voxel lies, and nothing is decided by sums over it, so that tiles agree with the whole.
 
-    With b = 0 plain steps keep the flux after every step, with a background only near convergence; sharpened ones
-    leave it up to two per cent high at first, which later steps take back. Run for ever it fits noise; `solve` stops
-    it.
+    With b = 0 plain steps keep the flux after every step, with a background only near convergence. Sharpened ones have
+    some per cent too much at first, which later steps take back; the plain step that a run ends with takes half of it
+    (`last_step`). Run for ever it fits noise; `solve` stops it.
 
     Parameters
     ----------
@@ -83,9 +83,16 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     return accelerated(problem, preconditioned=parameters.acceleration == "preconditioned")
 
 
-def _plain(problem: Problem) -> Iterator[Iterate]:
+def last_step(parameters: RichardsonLucy) -> Callable[[Problem, Tensor], Tensor] | None:
+    """Give the step to end with, from an object to one of better flux: a plain one, where the others are sharpened."""
+    if parameters.acceleration != "preconditioned":
+        return None
+    return lambda problem, x: next(_plain(problem, x)).image
+
+
+def _plain(problem: Problem, start: Tensor | None = None) -> Iterator[Iterate]:
     inverse = problem.blur.inverse_normalisation()
-    x = problem.blur.flat(problem.level)
+    x = problem.blur.flat(problem.level) if start is None else start
     while True:
         predicted = problem.predict(x)
         x = problem.blur.adjoint(problem.image / predicted).mul_(inverse).mul_(x).clamp_min_(0)
@@ -158,7 +165,7 @@ def _unmatched(problem: Problem) -> Iterator[Iterate]:
     blur = problem.blur
     transfer = blur.filtered_otf(_butterworth(blur) / blur.power().add_(0.01))
     spread = blur.adjoint(problem.image.new_ones(blur.field), transfer)
-    inverse = (1 / spread.clamp_min(0.05)).mul_(spread > 0.05)
+    inverse = (1 / spread.clamp_min(LEAST_SURE[0])).mul_(spread > 0.05)  # else light in the margin runs away
     x = blur.flat(problem.level)
     for _ in count():
         predicted = problem.predict(x)

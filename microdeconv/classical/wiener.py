@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from microdeconv.blur import Blur
 
-ROOM = 20  # voxels besides: the filter reaches far, and the other border is the field's in the whole, not so in a tile
-FADING = (48, 96)  # voxels: its influence ends there, where nothing is but ringing
 RATIOS = tuple(10**exponent for exponent in (-4.5, -4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5))
 
 
@@ -64,12 +62,17 @@ def wiener(problem: Problem, parameters: Wiener) -> Iterator[Iterate]:
     B. R. Hunt, IEEE Trans. Comput. C-22, 805 (1973). F. Orieux, J.-F. Giovannelli, T. Rodet, J. Opt. Soc. Am. A 27,
     1593 (2010).
     """
-    blur = problem.blur.with_room(ROOM)
+    yield Iterate(restored(problem, parameters), None)
+
+
+def restored(problem: Problem, parameters: Wiener, fading: tuple[int, int] | None = None) -> Tensor:
+    """Give what `wiener` does; see `Blur.restore` for `fading`."""
+    blur = problem.blur
     weight = float(parameters.noise_to_signal)
     prior = _laplacian(blur).square_() if parameters.prior == "laplacian" else 1.0
     transfer = 1 / (blur.power() + weight * prior)
     continued = continue_field(problem.image - problem.background, blur.margin)
-    yield Iterate(blur.restore(continued, transfer, FADING).clamp_min_(0), None)
+    return blur.restore(continued, transfer, fading).clamp_min_(0)
 
 
 def _laplacian(blur: Blur) -> Tensor:

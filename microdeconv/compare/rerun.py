@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Image = NDArray[np.float32]
     Box = tuple[slice, ...]
 
+PLANES = 24  # beyond the PSF's half-depth from which the telling box is blurred
+
 
 @dataclass(slots=True)
 class Halves:
@@ -74,7 +76,7 @@ class Halves:
         psf, method = todo.channels[0].psf, todo.method
         inner = telling_box(self.volume, self.background, LOOKED_AT)
         halo = todo.channels[0].cut.halo
-        box = _grown(inner, (psf.shape[0] // 2 + method.halo, *halo), self.volume.shape)
+        box = _grown(inner, (psf.shape[0] // 2 + PLANES, *halo), self.volume.shape)
         shape = tuple(span.stop - span.start for span in box)
         own = _moved_psf(psf, box)
         cut = plan_cut((shape[0], shape[1], shape[2]), own, method, todo.machine, todo.values["tile"].value, 0)

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from microdeconv.blur import Blur
-from microdeconv.classical.wiener import Wiener, wiener
+from microdeconv.classical.wiener import Wiener, restored
 from microdeconv.problem import Problem
 from microdeconv.stack import Psf, PsfSet
 
 ITERATES = (2, 5, 10, 20, 40)  # steps with momentum: about 3, 10, 30, 70 and 200 plain ones
 START, NOISY = 1, 2  # of them: what the network begins with, and what tells the noise
 STRENGTHS = (0.3, 3.0)  # of the Wiener filters, times the noise-to-signal ratio
+ROOM = 20  # voxels between their borders: the other border is the field's in the whole, and elsewhere in a tile
+FADING = (48, 96)  # voxels: their influence ends there, where nothing is but ringing
 CHANNELS = ("RL 2", "RL 5", "RL 10", "RL 20", "RL 40", "Wiener weak", "Wiener strong", "image", "noise", "log NSR")
 STEPPED = ("object", "RL step", "Wiener step", "back-projected residual", "RL 10", "log NSR", "coarser object")
 MOST = 3.0  # times, at most, that a step makes a voxel brighter
@@ -45,7 +47,8 @@ def _brightness(x: Tensor) -> float:
 def _momentum(problem: Problem) -> Any:
     """Richardson-Lucy with damped momentum.
 
-    It is damped less than the method that users run, and bounded more: what the network was taught with.
+    Neither sharpened nor bounded below, and less damped, than the method that users run: what the network was taught
+    with.
     """
     inverse = problem.blur.inverse_normalisation()
     x = previous = problem.blur.flat(problem.level)
@@ -133,7 +136,9 @@ def observe(problem: Problem, scale: float | None, voxel_um: tuple[float, float,
                 noise = problem.predict(x).sqrt_()
         assert scale is not None
         nsr = (scale + problem.background) / scale**2
-        found += [crop(next(wiener(problem, Wiener(s * nsr, "tikhonov"))).image).clone() for s in STRENGTHS]
+        roomy = replace(problem, blur=problem.blur.with_room(ROOM))
+        found += [crop(restored(roomy, Wiener(s * nsr, "tikhonov"), FADING)).clone() for s in STRENGTHS]
+        del roomy
         found += [problem.image - problem.background, noise]
         known = torch.full_like(noise, math.log10(nsr) / 2)
         bank = torch.stack([*(one.div_(scale) for one in found), known])

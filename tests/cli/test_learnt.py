@@ -55,7 +55,7 @@ def test_tiles_change_nothing(files, program, tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     whole, tiled = (tifffile.imread(tmp_path / f"{n}.tif") for n in ("whole", "tiled"))
-    assert np.abs(whole - tiled).max() < 1e-3 * whole.max()
+    assert np.abs(whole - tiled).max() < 1e-4 * whole.max()
 
 
 @pytest.mark.parametrize(
