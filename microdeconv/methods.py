@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from microdeconv.classical.identity import Identity, identity
-from microdeconv.classical.richardson_lucy import RichardsonLucy, last_step, richardson_lucy
+from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_lucy
 from microdeconv.classical.total_variation import WEIGHTS, TotalVariation, total_variation
 from microdeconv.classical.wiener import RATIOS, Wiener, wiener
 from microdeconv.errors import UsageError
@@ -13,7 +13,7 @@ from microdeconv.learnt.method import Learnt, check, learnt, prepare, through
 from microdeconv.options import nearest, options_of
 from microdeconv.problem import Method
 
-RL = Method("rl", richardson_lucy, RichardsonLucy, last_step=last_step)
+RL = Method("rl", richardson_lucy, RichardsonLucy)
 METHODS = {
     method.name: method
     for method in (

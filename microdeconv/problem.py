@@ -109,8 +109,6 @@ class Method:
         where the guard says so.
     prepare
         Finds, from a telling part of the volume and the voxel size, what its parameters need and all tiles share.
-    last_step
-        Gives for its parameters the step that a run of several ends with, from problem and object to object, or none.
     halo
         Voxels, beside some times the PSF's reach, from which a border is felt: steps carry its influence further.
     room
@@ -143,7 +141,6 @@ class Method:
     searched: tuple[str, tuple[float, ...]] | None = None
     companion: Method | None = None
     prepare: Callable[[Problem, Any, tuple[float, float, float] | None], Any] | None = None
-    last_step: Callable[[Any], Callable[[Problem, Tensor], Tensor] | None] | None = None
     halo: int = 24
     room: int = 0
     align: int = 1

@@ -65,17 +65,10 @@ def solve(
     import torch
 
     steps = iterations if method.iterative else 1
-    ending = method.last_step(parameters) if method.last_step and steps > 1 else None
     with torch.inference_mode():
         step, last = 0, problem.image
-        iterates = method.run(problem, parameters)
-        for step, iterate in enumerate(islice(iterates, steps - (ending is not None)), 1):
+        for step, iterate in enumerate(islice(method.run(problem, parameters), steps), 1):
             last = iterate.image
-            if watch:
-                watch(step)
-        del iterates  # its memory is needed for what follows
-        if ending:
-            step, last = steps, ending(problem, last)
             if watch:
                 watch(step)
         image = last if method.keeps_counts else problem.blur.crop(last)

@@ -28,9 +28,10 @@ SHARPENING = 0.7  # weight of the preconditioner at the start: less is quicker, 
 UNSHARPENED = 30.0  # beyond this weight the preconditioner does nothing worth its cost
 SHARP = 10  # the step from which on the weight grows, so that none leads too far:
 GROWTH = (1.5, 1.33)  # when there are so many times the steps, by this factor; each change makes the filter anew
-LEAST_SURE = (0.2, 0.4)  # of a voxel's light is seen, at least, where a sharpened step has its whole length; and later
+LEAK = 4.0  # times the weight: a step in the margin, where little of a voxel is seen, is so much longer, at most
 SMALLEST_FACTOR, MOST = 0.2, 3.0  # that a step multiplies a voxel with: none is lost for ever; above, of sharpened ones
 LEFT = 0.2  # of a voxel's light, at least, that the momentum of sharpened steps leaves
+LEAST_SPREAD = 0.2  # of a voxel's light is seen, at least, where an unmatched step has its whole length
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,13 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
 
     A sharpened step need not raise the likelihood, as each plain one does. Therefore a grows with the number of steps,
     so that in the end they are nearly plain; none multiplies a voxel by more than three; and in the margin, where the
-    little that is seen of a voxel would multiply what leaks there, steps are shorter. All of this is the same wherever
-    in the field a voxel lies, and nothing is decided by sums over it, so that tiles agree with the whole.
+    little that is seen of a voxel would multiply what leaks there, steps are shorter as long as P leaks much. All of
+    this is the same wherever in the field a voxel lies, and nothing is decided by sums over it, so that tiles agree
+    with the whole.
 
-    With b = 0 plain steps keep the flux after every step, with a background only near convergence. Sharpened ones have
-    some per cent too much at first, which later steps take back; the plain step that a run ends with takes half of it
-    (`last_step`). Run for ever it fits noise; `solve` stops it.
+    With b = 0 plain steps keep the flux after every step, with a background only near convergence; sharpened ones have
+    some per cent too much at first, which later steps take back (`tests/measure/light.py`). Run for ever it fits noise;
+    `solve` stops it.
 
     Parameters
     ----------
@@ -83,16 +85,9 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     return accelerated(problem, preconditioned=parameters.acceleration == "preconditioned")
 
 
-def last_step(parameters: RichardsonLucy) -> Callable[[Problem, Tensor], Tensor] | None:
-    """Give the step to end with, from an object to one of better flux: a plain one, where the others are sharpened."""
-    if parameters.acceleration != "preconditioned":
-        return None
-    return lambda problem, x: next(_plain(problem, x)).image
-
-
-def _plain(problem: Problem, start: Tensor | None = None) -> Iterator[Iterate]:
+def _plain(problem: Problem) -> Iterator[Iterate]:
     inverse = problem.blur.inverse_normalisation()
-    x = problem.blur.flat(problem.level) if start is None else start
+    x = problem.blur.flat(problem.level)
     while True:
         predicted = problem.predict(x)
         x = problem.blur.adjoint(problem.image / predicted).mul_(inverse).mul_(x).clamp_min_(0)
@@ -126,20 +121,22 @@ def accelerated(
     import torch
 
     blur, image = problem.blur, problem.image
-    inverse, left, most = blur.inverse_normalisation(), 0.0, math.inf
-    weight, transfer, due = UNSHARPENED, None, math.inf
-    if preconditioned:
-        inverse, left, most = inverse.clamp_max_(1 / LEAST_SURE[0]), LEFT, MOST
-        weight, due = SHARPENING, SHARP
-        transfer = _sharpen(blur, weight)
+    left, most, due = (LEFT, MOST, 1.0) if preconditioned else (0.0, math.inf, math.inf)
+    weight, inverse = SHARPENING, blur.inverse_normalisation()
+    transfer: Tensor | None = None
     x, previous, point = (blur.flat(problem.level) if start is None else start.clone() for _ in range(3))
+    if preconditioned:  # what is not seen has no light, as with plain steps: at its start it would stay for ever
+        x.mul_(inverse > 0)
+        previous.copy_(x)
     factor, predicted, excess = (torch.empty_like(like) for like in (x, image, image))  # once: no memory in pieces
     for k in count(1):
         if k >= due:
-            due, weight = due * GROWTH[0], weight * GROWTH[1]
-            inverse.clamp_max_(1 / LEAST_SURE[1])
+            if k > 1:
+                weight *= GROWTH[1]
+            due = max(SHARP, due * GROWTH[0])
             transfer = None  # its memory is needed for the next
             transfer = _sharpen(blur, weight)
+            inverse = blur.inverse_normalisation().clamp_max_(LEAK * weight)
         torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point)
         torch.maximum(point, torch.mul(x, left, out=factor), out=point)
         shrink = prior(point) if prior else None
@@ -165,7 +162,7 @@ def _unmatched(problem: Problem) -> Iterator[Iterate]:
     blur = problem.blur
     transfer = blur.filtered_otf(_butterworth(blur) / blur.power().add_(0.01))
     spread = blur.adjoint(problem.image.new_ones(blur.field), transfer)
-    inverse = (1 / spread.clamp_min(LEAST_SURE[0])).mul_(spread > 0.05)  # else light in the margin runs away
+    inverse = (1 / spread.clamp_min(LEAST_SPREAD)).mul_(spread > 0.05)  # else light in the margin runs away
     x = blur.flat(problem.level)
     for _ in count():
         predicted = problem.predict(x)
