@@ -121,13 +121,11 @@ def accelerated(
     import torch
 
     blur, image = problem.blur, problem.image
-    left, most, due = (LEFT, MOST, 1.0) if preconditioned else (0.0, math.inf, math.inf)
+    left, due = (LEFT, 1.0) if preconditioned else (0.0, math.inf)
     weight, inverse = SHARPENING, blur.inverse_normalisation()
+    most = torch.where(inverse > 0, MOST, 1.0) if preconditioned else None  # light that is hardly seen only fades
     transfer: Tensor | None = None
     x, previous, point = (blur.flat(problem.level) if start is None else start.clone() for _ in range(3))
-    if preconditioned:  # what is not seen has no light, as with plain steps: at its start it would stay for ever
-        x.mul_(inverse > 0)
-        previous.copy_(x)
     factor, predicted, excess = (torch.empty_like(like) for like in (x, image, image))  # once: no memory in pieces
     for k in count(1):
         if k >= due:
@@ -136,12 +134,14 @@ def accelerated(
             due = max(SHARP, due * GROWTH[0])
             transfer = None  # its memory is needed for the next
             transfer = _sharpen(blur, weight)
-            inverse = blur.inverse_normalisation().clamp_max_(LEAK * weight)
+            inverse = blur.inverse_normalisation().clamp_(1, LEAK * weight)
         torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point)
         torch.maximum(point, torch.mul(x, left, out=factor), out=point)
         shrink = prior(point) if prior else None
         torch.div(image, problem.predict(point, predicted), out=excess).sub_(1)
-        blur.adjoint(excess, transfer, factor).mul_(inverse).add_(1).clamp_(SMALLEST_FACTOR, most)
+        blur.adjoint(excess, transfer, factor).mul_(inverse).add_(1).clamp_min_(SMALLEST_FACTOR)
+        if most is not None:
+            torch.minimum(factor, most, out=factor)
         previous, x, point = x, point.mul_(factor), previous
         yield Iterate(x if shrink is None else x.mul_(shrink), predicted)
 
