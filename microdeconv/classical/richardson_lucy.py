@@ -52,9 +52,9 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
 
     A sharpened step need not raise the likelihood, as each plain one does. Therefore a grows with the number of steps,
     so that in the end they are nearly plain; none multiplies a voxel by more than three; and in the margin, where the
-    little that is seen of a voxel would multiply what leaks there, steps are shorter as long as P leaks much. All of
-    this is the same wherever in the field a voxel lies, and nothing is decided by sums over it, so that tiles agree
-    with the whole.
+    little that is seen of a voxel would multiply what leaks there, steps are shorter as long as P leaks much, and
+    light that is hardly seen only fades. All of this is the same wherever in the field a voxel lies, and nothing is
+    decided by sums over it, so that tiles agree with the whole.
 
     With b = 0 plain steps keep the flux after every step, with a background only near convergence; sharpened ones have
     some per cent too much at first, which later steps take back (`tests/measure/light.py`). Run for ever it fits noise;
