@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from microdeconv.blur import Blur
 
-Prior = Callable[["Tensor"], "Tensor"]
+Prior = Callable[["Tensor"], tuple["Tensor", float]]
 Acceleration = Literal["preconditioned", "momentum", "none", "wiener-butterworth"]
 ACCELERATION = option(
     "preconditioned",
@@ -26,12 +26,9 @@ ACCELERATION = option(
 )
 SHARPENING = 0.7  # weight of the preconditioner at the start: less is quicker, and fits noise sooner
 UNSHARPENED = 30.0  # beyond this weight the preconditioner does nothing worth its cost
-SHARP = 10  # the step from which on the weight grows, so that none leads too far:
-GROWTH = (1.5, 1.33)  # when there are so many times the steps, by this factor; each change makes the filter anew
-LEAK = 4.0  # times the weight: a step in the margin, where little of a voxel is seen, is so much longer, at most
-SMALLEST_FACTOR, MOST = 0.2, 3.0  # that a step multiplies a voxel with: none is lost for ever; above, of sharpened ones
-LEFT = 0.2  # of a voxel's light, at least, that the momentum of sharpened steps leaves
+SLACK = 1e-7  # relative rise of the objective that is still rounding
 LEAST_SPREAD = 0.2  # of a voxel's light is seen, at least, where an unmatched step has its whole length
+SMALLEST_FACTOR = 0.2  # a step takes at most this share of a voxel's light away, so that no voxel is lost for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +45,13 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     β the less of (k − 1) / (k + 2) and 1 − 2 / √(k + 3). Preconditioned steps are
     x ← x · (1 + P Hᵀ(y / (H x + b) − 1) / Hᵀ1) with the filter P = (1 + a) / (|OTF|² + a), which lifts the frequencies
     that the PSF holds down twice, once in H and once in Hᵀ. Where the object is positive the answer is that of plain
-    steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one.
+    steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one. P
+    does not keep the flux by itself, so each step is scaled to a plain step's flux, Σ y H x / (H x + b).
 
-    A sharpened step need not raise the likelihood, as each plain one does. Therefore a grows with the number of steps,
-    so that in the end they are nearly plain; none multiplies a voxel by more than three; and in the margin, where the
-    little that is seen of a voxel would multiply what leaks there, steps are shorter as long as P leaks much, and
-    light that is hardly seen only fades. All of this is the same wherever in the field a voxel lies, and nothing is
-    decided by sums over it, so that tiles agree with the whole.
-
-    With b = 0 plain steps keep the flux after every step, with a background only near convergence; sharpened ones have
-    some per cent too much at first, which later steps take back (`tests/measure/light.py`). Run for ever it fits noise;
-    `solve` stops it.
+    Each plain step raises the likelihood. The others are watched: a step from which it fell is taken back, the
+    momentum begins again and a is made larger, so that in the end the steps are plain ones. With b = 0 plain steps
+    keep the flux after every step, with a background only near convergence. Run for ever it fits noise; `solve` stops
+    it.
 
     Parameters
     ----------
@@ -76,6 +69,7 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     ----------
     W. H. Richardson, J. Opt. Soc. Am. 62, 55 (1972). L. B. Lucy, Astron. J. 79, 745 (1974).
     H. Wang, P. C. Miller, IEEE Trans. Image Process. 23, 848 (2014), for the momentum.
+    B. O'Donoghue, E. Candès, Found. Comput. Math. 15, 715 (2015), for beginning it again.
     M. Guo et al., Nat. Biotechnol. 38, 1337 (2020), for the Wiener-Butterworth back projector.
     """
     if parameters.acceleration == "none":
@@ -98,7 +92,7 @@ def accelerated(
     problem: Problem, *, preconditioned: bool, momentum: bool = True, prior: Prior | None = None,
     start: Tensor | None = None,
 ) -> Iterator[Iterate]:  # fmt: skip
-    """Longer steps, with damped momentum or not, preconditioned or not.
+    """Watched steps, with damped momentum or not, preconditioned or not.
 
     Parameters
     ----------
@@ -109,7 +103,7 @@ def accelerated(
     momentum
         Whether a step begins beyond the last object.
     prior
-        Gives for an object the factor that the step from it is multiplied by.
+        Gives for an object the factor that each step is multiplied by, and what is added to the objective.
     start
         The object to begin with, on the object grid; flat if not given. It stays as it is.
 
@@ -121,33 +115,49 @@ def accelerated(
     import torch
 
     blur, image = problem.blur, problem.image
-    left, due = (LEFT, 1.0) if preconditioned else (0.0, math.inf)
-    weight, inverse = SHARPENING, blur.inverse_normalisation()
-    most = torch.where(inverse > 0, MOST, 1.0) if preconditioned else None  # light that is hardly seen only fades
-    transfer: Tensor | None = None
+    inverse = blur.inverse_normalisation()
+    weight = SHARPENING if preconditioned else UNSHARPENED
+    transfer = _sharpen(blur, weight)
     x, previous, point = (blur.flat(problem.level) if start is None else start.clone() for _ in range(3))
     factor, predicted, excess = (torch.empty_like(like) for like in (x, image, image))  # once: no memory in pieces
-    for k in count(1):
-        if k >= due:
-            if k > 1:
-                weight *= GROWTH[1]
-            due = max(SHARP, due * GROWTH[0])
+    total = float(image.sum(dtype=torch.float64))
+    least = math.inf
+    k = 0
+    while True:
+        k += 1
+        torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point).clamp_min_(0)
+        problem.predict(point, predicted)
+        shrink, penalty = prior(point) if prior else (None, 0.0)
+        objective = _objective(image, predicted, excess) + penalty
+        if k > 1 and objective > least + SLACK * abs(least):
+            weight *= 3
             transfer = None  # its memory is needed for the next
             transfer = _sharpen(blur, weight)
-            inverse = blur.inverse_normalisation().clamp_(1, LEAK * weight)
-        torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point)
-        torch.maximum(point, torch.mul(x, left, out=factor), out=point)
-        shrink = prior(point) if prior else None
-        torch.div(image, problem.predict(point, predicted), out=excess).sub_(1)
-        blur.adjoint(excess, transfer, factor).mul_(inverse).add_(1).clamp_min_(SMALLEST_FACTOR)
-        if most is not None:
-            torch.minimum(factor, most, out=factor)
+            x.copy_(previous)
+            k, least = 0, math.inf
+            continue
+        least = min(least, objective)
+        torch.div(image, predicted, out=excess)
+        flux = total - problem.background * float(excess.sum(dtype=torch.float64))
+        blur.adjoint(excess.sub_(1), transfer, factor).mul_(inverse).add_(1).clamp_min_(SMALLEST_FACTOR)
         previous, x, point = x, point.mul_(factor), previous
-        yield Iterate(x if shrink is None else x.mul_(shrink), predicted)
+        if shrink is not None:
+            x.mul_(shrink)
+        elif transfer is not None:
+            x.mul_(flux / max(float(torch.dot(x.flatten(), blur.normalisation.flatten())), problem.dark))
+        yield Iterate(x, predicted)
 
 
 def _momentum(k: int) -> float:
     return min((k - 1) / (k + 2), 1 - 2 / math.sqrt(k + 3))
+
+
+def _objective(image: Tensor, predicted: Tensor, scratch: Tensor) -> float:
+    """Poisson negative log-likelihood, up to a constant."""
+    import torch
+
+    torch.log(predicted, out=scratch)
+    return float(predicted.sum(dtype=torch.float64)) - float(scratch.mul_(image).sum(dtype=torch.float64))
 
 
 def _sharpen(blur: Blur, weight: float) -> Tensor | None:
