@@ -13,6 +13,7 @@ for weights on the object.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -85,9 +86,30 @@ class Blur:
         with torch.inference_mode(False), torch.no_grad():  # whoever asks first: gradients may go through it later
             return self.adjoint(torch.ones(self.field, device=self.device))
 
+    @property
+    def apart(self) -> int:
+        """Zeros along y and x, at least, between one border and the other, voxels: a filter that wide is linear."""
+        return max(ROOM, *(n // 2 for n in self.psf.shape[1:]))
+
     def with_room(self, voxels: int) -> Blur:
         """The same model with so many zeros more along y and x."""
         return Blur(self.psf, self.field, self.device, self._reach, self.origin, voxels)
+
+    def placed(self, origin: Shape) -> Blur:
+        """The same model of a part that begins elsewhere in the field.
+
+        Raises
+        ------
+        ValueError
+            When the PSF changes along y or x: another part has others.
+        """
+        if origin == self.origin:
+            return self
+        if isinstance(self.psf, PsfSet) and self.psf.lateral:
+            raise ValueError("this PSF changes over the field")
+        same = copy.copy(self)
+        same.origin = origin
+        return same
 
     @property
     def device(self) -> torch.device:
@@ -103,20 +125,26 @@ class Blur:
         out = y.new_empty(self.object_shape) if out is None else out
         return self._convolver.correlate(y, self.margin, out, filtered)
 
+    def adjoints(self, y: Tensor, filtered: Tensor, out: Tensor, plain: Tensor) -> None:
+        """Fill `out` with `adjoint` filtered and `plain` with it unfiltered, at three transforms instead of four."""
+        self._convolver.correlate_both(y, self.margin, filtered, out, plain)
+
     def restore(self, x: Tensor, transfer: Tensor, fading: tuple[int, int] | None = None) -> Tensor:
         """Apply conj(OTF) · transfer within the object grid: the shape of every linear restoration filter.
 
-        Of several PSFs each one's filter acts for itself, and the results are blended like the PSFs. Given `fading`,
-        the influence of one voxel on another fades from so many voxels along y or x on, and has gone at so many.
+        Of several PSFs each one's filter acts for itself, and the results are blended like the PSFs.
         """
-        kernel = self.filtered_otf(transfer)
-        if fading:
-            kernel = self._convolver.fade(kernel, *fading)
+        kernel = self.filtered_otf(transfer, fading)
         return self._convolver.correlate(x, (0, 0, 0), torch.empty_like(x), kernel)
 
-    def filtered_otf(self, transfer: Tensor) -> Tensor:
-        """OTF · transfer, for `adjoint`: real filters sampled like `power`, at no further transform."""
-        return self._convolver.spectrum * transfer
+    def filtered_otf(self, transfer: Tensor, fading: tuple[int, int] | None = None) -> Tensor:
+        """OTF · transfer, for `adjoint`: real filters sampled like `power`, at no further transform.
+
+        Given `fading`, the influence of one voxel on another fades from so many voxels along y or x on, and has gone at
+        so many.
+        """
+        kernel = self._convolver.spectrum * transfer
+        return self._convolver.fade(kernel, *fading) if fading else kernel
 
     def frequencies(self) -> tuple[Tensor, Tensor, Tensor]:
         """Cycles per voxel of the samples of `power` and of transfers along z, y and x, shaped to broadcast."""
@@ -125,7 +153,8 @@ class Blur:
 
     def power(self) -> Tensor:
         """|OTF|² at the samples of the transform, float32; of each PSF, along the first axis."""
-        return self._convolver.spectrum.abs().square_()
+        spectrum = self._convolver.spectrum
+        return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
 
     def crop(self, x: Tensor) -> Tensor:
         """The part of an object that lies in the field."""

@@ -175,7 +175,7 @@ def _deconvolve_tiles(
             release(machine.device)
         done = number * settings.iterations
         estimate = deconvolve_tile(
-            part, blur, method, settings,
+            tile, part, blur, method, settings,
             lambda step, done=done: listen("deconvolving", done + step, steps),  # type: ignore[misc]
             predict=predicted is not None,
         )  # fmt: skip
@@ -187,13 +187,18 @@ def _deconvolve_tiles(
 
 def blur_of_tile(tile: Tile, shape: tuple[int, ...], psf: Psf | PsfSet, method: Method, machine: Machine) -> Blur:
     """Make the forward model of a tile; tiles of one plan share it, unless the PSF changes along y or x."""
-    return blur_for(shape, psf, method, machine, (0, tile.read[0].start, tile.read[1].start))
+    return blur_for(shape, psf, method, machine, _start(tile))
+
+
+def _start(tile: Tile) -> Shape:
+    return 0, tile.read[0].start, tile.read[1].start
 
 
 def deconvolve_tile(
-    part: NDArray[Any], blur: Blur, method: Method, settings: Settings, watch: Watch, *, predict: bool = False
-) -> Estimate:
+    tile: Tile, part: NDArray[Any], blur: Blur, method: Method, settings: Settings, watch: Watch,
+    *, predict: bool = False,
+) -> Estimate:  # fmt: skip
     """Deconvolve what one tile reads, counts (z, y, x); the estimate's image is in counts above the background."""
-    problem = problem_through(part, blur, method, settings)
+    problem = problem_through(part, blur.placed(_start(tile)), method, settings)
     estimate = solve(problem, method, settings.parameters, settings.iterations, watch, predict=predict)
     return replace(estimate, image=estimate.image * estimate.image.dtype.type(settings.camera.gain))

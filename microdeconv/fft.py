@@ -147,13 +147,25 @@ class Convolver:
 
         Another `spectrum` may stand for the kernels' own: with theirs times a real filter it filters as well.
         """
-        packed = self._packed(volume, start)
+        product = self._conjugate(volume, start)
+        return self._correlated(product, self.spectrum if spectrum is None else spectrum, out)
+
+    def correlate_both(self, volume: Tensor, start: Shape, spectrum: Tensor, out: Tensor, plain: Tensor) -> None:
+        """Fill `out` as `correlate` with a `spectrum`, and `plain` as without: the first transform serves both."""
+        product = self._conjugate(volume, start)
+        self._correlated(product, spectrum, out, keep=True)
+        self._correlated(product, self.spectrum, plain)
+
+    def _conjugate(self, volume: Tensor, start: Shape) -> Tensor:
         # ifft(conj(K) fft(w)) = conj(fft(K ifft(conj(w)))): no conjugated copy of the kernel's spectrum
-        product = torch.fft.ifftn(packed.conj_physical_())
-        del packed
-        kernels = self.spectrum if spectrum is None else spectrum
+        spectrum: Tensor = torch.fft.ifftn(self._packed(volume, start).conj_physical_())
+        return spectrum
+
+    def _correlated(self, product: Tensor, kernels: Tensor, out: Tensor, *, keep: bool = False) -> Tensor:
+        """End a correlation; `product` is overwritten, unless it is to be kept."""
         if not self._shares:
-            return self._unpacked(torch.fft.fftn(product.mul_(kernels[0])).conj_physical_(), (0, 0, 0), out)
+            product = product * kernels[0] if keep else product.mul_(kernels[0])
+            return self._unpacked(torch.fft.fftn(product).conj_physical_(), (0, 0, 0), out)
         out.zero_()
         for share, kernel in zip(self._shares, kernels, strict=True):
             box = out.new_empty(share.size)

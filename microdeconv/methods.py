@@ -13,7 +13,7 @@ from microdeconv.learnt.method import Learnt, check, learnt, prepare, through
 from microdeconv.options import nearest, options_of
 from microdeconv.problem import Method
 
-RL = Method("rl", richardson_lucy, RichardsonLucy)
+RL = Method("rl", richardson_lucy, RichardsonLucy, floats=(8.0, 8.0, 6.0))
 METHODS = {
     method.name: method
     for method in (
@@ -23,7 +23,7 @@ METHODS = {
             total_variation,
             TotalVariation,
             searched=("regularisation", WEIGHTS),
-            floats=(8.0, 11.0, 7.0),
+            floats=(9.0, 12.0, 7.0),
         ),
         Method(
             "wiener",

@@ -135,12 +135,11 @@ def test_better_than_the_raw_image(method, psf):
 def test_tiled_equals_whole(method, kind, shape, widths):
     """With the halo that is planned (`learnt/test_method.py` has the network's).
 
-    Not so sharpened steps: each tile scales them, and begins them again, for itself (`measure/tiles_whole.py`).
+    Steps scaled and begun again by each tile for itself left up to 1e-1.
     """
     psf = Psf(gaussian_psf(widths), None, None, "Gaussian")
     counts = simulate(kind, shape, psf.pixels, Exposure(300, 20, 0), seed=2).counts
-    chosen = parameters_for(method, acceleration="momentum")
-    settings = settle(counts, psf, 0, method, chosen, KNOWN, Stopping(iterations=STEPS), CPU)
+    settings = settle(counts, psf, 0, method, parameters_for(method), KNOWN, Stopping(iterations=STEPS), CPU)
     cuts = [plan_cut(shape, psf, method, CPU, tile, 0) for tile in ("off", 50)]
     assert all(part < n for part, n in zip(cuts[1].read[1:], shape[1:], strict=True))
     whole, tiled = (deconvolve_volume(counts, psf, method, settings, CPU, cut)[0] for cut in cuts)

@@ -94,7 +94,7 @@ def widening(*places):
 @pytest.mark.parametrize("places", [((0.0,), (0.0, 50.0, 125.0), (10.0, 110.0)), ((0.0, 5.0), (0.0,), (0.0, 129.0))])
 def test_tiled_equals_whole_where_the_psf_changes(method, places, psf):
     scene = simulate("tissue", (6, 130, 140), psf.pixels, Exposure(200, 10, 0), seed=2)
-    known = {"acceleration": "momentum", "noise_to_signal": 0.01}
+    known = {"regularisation": 0.002, "noise_to_signal": 0.01}
     names = method.parameters.__dataclass_fields__
     parameters = method.parameters(**{k: v for k, v in known.items() if k in names})
     settings = Settings(Camera(), 10.0, 60.0, 8, parameters, {})

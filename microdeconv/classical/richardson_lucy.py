@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
+from microdeconv.classical.neighbourhoods import Neighbourhoods
 from microdeconv.options import option
 from microdeconv.problem import Iterate, Problem
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from microdeconv.blur import Blur
 
-Prior = Callable[["Tensor"], tuple["Tensor", float]]
+Prior = Callable[["Tensor"], "Tensor"]
 Acceleration = Literal["preconditioned", "momentum", "none", "wiener-butterworth"]
 ACCELERATION = option(
     "preconditioned",
@@ -24,11 +25,13 @@ ACCELERATION = option(
     "none: plain Richardson-Lucy; wiener-butterworth: unmatched back projector, a quick preview.",
     panel="Method",
 )
-SHARPENING = 0.7  # weight of the preconditioner at the start: less is quicker, and fits noise sooner
-UNSHARPENED = 30.0  # beyond this weight the preconditioner does nothing worth its cost
-SLACK = 1e-7  # relative rise of the objective that is still rounding
+SHARPENING = 0.6  # weight of the preconditioner at the start: less is quicker, and fits noise sooner
+SHARP = 10  # the step from which on the weight grows, so that none leads too far:
+GROWTH = (2.0, 1.5)  # when there are so many times the steps, by this factor; each change makes the filter anew
+FADING = 3  # the filter ends where the zeros between two borders do, and fades from so much of the way on
+LEAST, MOST = 0.2, 5.0  # that a step multiplies a voxel with: none is lost for ever; above, of sharpened ones
+TINY = 1e-30  # where there is no light at all, no quotient is taken
 LEAST_SPREAD = 0.2  # of a voxel's light is seen, at least, where an unmatched step has its whole length
-SMALLEST_FACTOR = 0.2  # a step takes at most this share of a voxel's light away, so that no voxel is lost for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,15 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     β the less of (k − 1) / (k + 2) and 1 − 2 / √(k + 3). Preconditioned steps are
     x ← x · (1 + P Hᵀ(y / (H x + b) − 1) / Hᵀ1) with the filter P = (1 + a) / (|OTF|² + a), which lifts the frequencies
     that the PSF holds down twice, once in H and once in Hᵀ. Where the object is positive the answer is that of plain
-    steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one. P
-    does not keep the flux by itself, so each step is scaled to a plain step's flux, Σ y H x / (H x + b).
+    steps, found sooner; where voxels are at zero the forces on them leak through P, and the answer is a near one.
 
-    Each plain step raises the likelihood. The others are watched: a step from which it fell is taken back, the
-    momentum begins again and a is made larger, so that in the end the steps are plain ones. With b = 0 plain steps
-    keep the flux after every step, with a background only near convergence. Run for ever it fits noise; `solve` stops
-    it.
+    A sharpened step has its gain where the object is bright, and so too much light: each voxel is multiplied by what
+    brings its neighbourhood the light that a plain step would give it. That makes it steady too. It need not raise the
+    likelihood, as each plain one does; a grows with the number of steps, so that in the end they are nearly plain.
+    Nothing is decided by sums over the field, so that tiles agree with the whole.
+
+    With b = 0 plain steps keep the flux after every step, with a background only near convergence. Run for ever it
+    fits noise; `solve` stops it.
 
     Parameters
     ----------
@@ -69,7 +74,6 @@ def richardson_lucy(problem: Problem, parameters: RichardsonLucy) -> Iterator[It
     ----------
     W. H. Richardson, J. Opt. Soc. Am. 62, 55 (1972). L. B. Lucy, Astron. J. 79, 745 (1974).
     H. Wang, P. C. Miller, IEEE Trans. Image Process. 23, 848 (2014), for the momentum.
-    B. O'Donoghue, E. Candès, Found. Comput. Math. 15, 715 (2015), for beginning it again.
     M. Guo et al., Nat. Biotechnol. 38, 1337 (2020), for the Wiener-Butterworth back projector.
     """
     if parameters.acceleration == "none":
@@ -92,7 +96,7 @@ def accelerated(
     problem: Problem, *, preconditioned: bool, momentum: bool = True, prior: Prior | None = None,
     start: Tensor | None = None,
 ) -> Iterator[Iterate]:  # fmt: skip
-    """Watched steps, with damped momentum or not, preconditioned or not.
+    """Longer steps, with damped momentum or not, preconditioned or not.
 
     Parameters
     ----------
@@ -103,7 +107,7 @@ def accelerated(
     momentum
         Whether a step begins beyond the last object.
     prior
-        Gives for an object the factor that each step is multiplied by, and what is added to the objective.
+        Gives for an object the factor that the step from it is multiplied by.
     start
         The object to begin with, on the object grid; flat if not given. It stays as it is.
 
@@ -115,56 +119,57 @@ def accelerated(
     import torch
 
     blur, image = problem.blur, problem.image
-    inverse = blur.inverse_normalisation()
-    weight = SHARPENING if preconditioned else UNSHARPENED
-    transfer = _sharpen(blur, weight)
+    inverse, weight, due = blur.inverse_normalisation(), SHARPENING, 1.0
+    near = _neighbourhoods(blur) if preconditioned else None
+    transfer: Tensor | None = None
     x, previous, point = (blur.flat(problem.level) if start is None else start.clone() for _ in range(3))
     factor, predicted, excess = (torch.empty_like(like) for like in (x, image, image))  # once: no memory in pieces
-    total = float(image.sum(dtype=torch.float64))
-    least = math.inf
-    k = 0
-    while True:
-        k += 1
-        torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point).clamp_min_(0)
-        problem.predict(point, predicted)
-        shrink, penalty = prior(point) if prior else (None, 0.0)
-        objective = _objective(image, predicted, excess) + penalty
-        if k > 1 and objective > least + SLACK * abs(least):
-            weight *= 3
+    for k in count(1):
+        if preconditioned and k >= due:
             transfer = None  # its memory is needed for the next
             transfer = _sharpen(blur, weight)
-            x.copy_(previous)
-            k, least = 0, math.inf
-            continue
-        least = min(least, objective)
-        torch.div(image, predicted, out=excess)
-        flux = total - problem.background * float(excess.sum(dtype=torch.float64))
-        blur.adjoint(excess.sub_(1), transfer, factor).mul_(inverse).add_(1).clamp_min_(SMALLEST_FACTOR)
-        previous, x, point = x, point.mul_(factor), previous
-        if shrink is not None:
-            x.mul_(shrink)
-        elif transfer is not None:
-            x.mul_(flux / max(float(torch.dot(x.flatten(), blur.normalisation.flatten())), problem.dark))
-        yield Iterate(x, predicted)
+            weight, due = weight * GROWTH[1], max(SHARP, due * GROWTH[0])
+        torch.lerp(x, previous, -_momentum(k) if momentum else 0.0, out=point).clamp_min_(0)
+        shrink = prior(point) if prior else None
+        torch.div(image, problem.predict(point, predicted), out=excess).sub_(1)
+        if near is None or transfer is None:
+            point.mul_(blur.adjoint(excess, None, factor).mul_(inverse).add_(1).clamp_min_(LEAST))
+        else:
+            blur.adjoints(excess, transfer, factor, near.voxels)
+            near.voxels.mul_(inverse)
+            factor.mul_(inverse).add_(1).clamp_(LEAST, MOST)
+            light = torch.mul(point, blur.normalisation, out=previous)
+            point.mul_(factor).mul_(_evened(near, factor, light))
+        previous, x, point = x, point, previous
+        yield Iterate(x if shrink is None else x.mul_(shrink), predicted)
+
+
+def _neighbourhoods(blur: Blur) -> Neighbourhoods:
+    start = [o - m for o, m in zip(blur.origin, blur.margin, strict=True)]
+    return Neighbourhoods(blur.object_shape, start, [max(n // 4, 1) for n in blur.psf.shape], blur.device)
+
+
+def _evened(near: Neighbourhoods, factor: Tensor, light: Tensor) -> Tensor:
+    """What brings each neighbourhood of the seen light, stepped by `factor`, the light that a plain step would give it.
+
+    `voxels` are the plain step's factor less one.
+    """
+    import torch
+
+    torch.addcmul(light, near.voxels, light, out=near.voxels)
+    wanted = near.total().add_(TINY)
+    torch.mul(light, factor, out=near.voxels)
+    return near.spread(wanted.div_(near.total().add_(TINY)).clamp_min_(LEAST))
 
 
 def _momentum(k: int) -> float:
     return min((k - 1) / (k + 2), 1 - 2 / math.sqrt(k + 3))
 
 
-def _objective(image: Tensor, predicted: Tensor, scratch: Tensor) -> float:
-    """Poisson negative log-likelihood, up to a constant."""
-    import torch
-
-    torch.log(predicted, out=scratch)
-    return float(predicted.sum(dtype=torch.float64)) - float(scratch.mul_(image).sum(dtype=torch.float64))
-
-
-def _sharpen(blur: Blur, weight: float) -> Tensor | None:
-    """OTF · P with P = (1 + a) / (|OTF|² + a), or nothing when a is so large that P is one."""
-    if weight >= UNSHARPENED:
-        return None
-    return blur.filtered_otf(blur.power().add_(weight).reciprocal_().mul_(1 + weight))
+def _sharpen(blur: Blur, weight: float) -> Tensor:
+    """OTF · P with P = (1 + a) / (|OTF|² + a)."""
+    sharpening = blur.power().add_(weight).reciprocal_().mul_(1 + weight)
+    return blur.filtered_otf(sharpening, (blur.apart // FADING, blur.apart))
 
 
 def _unmatched(problem: Problem) -> Iterator[Iterate]:

@@ -98,16 +98,14 @@ def falling_variation(problem: Problem, first: float, last: float, steps: int) -
 def _smoothed(problem: Problem, weights: Iterator[float], preconditioned: bool, momentum: bool) -> Iterator[Iterate]:
     smallest = 1e-3 * max(problem.level, problem.dark)
 
-    def prior(x: Tensor) -> tuple[Tensor, float]:
-        weight = next(weights)
-        curvature, variation = total_variation_of(x, smallest)
-        return 1 / curvature.mul_(-weight).add_(1).clamp_(LEAST_FACTOR, 1.5), weight * variation
+    def prior(x: Tensor) -> Tensor:
+        return 1 / curvature_of(x, smallest).mul_(-next(weights)).add_(1).clamp_(LEAST_FACTOR, 1.5)
 
     return accelerated(problem, preconditioned=preconditioned, momentum=momentum, prior=prior)
 
 
-def total_variation_of(x: Tensor, smallest: float) -> tuple[Tensor, float]:
-    """Give div(∇x / √(|∇x|² + s²)) and Σ √(|∇x|² + s²), by forward differences, zero flow through the border.
+def curvature_of(x: Tensor, smallest: float) -> Tensor:
+    """Give div(∇x / √(|∇x|² + s²)), by forward differences, with zero flow through the border.
 
     Parameters
     ----------
@@ -116,19 +114,16 @@ def total_variation_of(x: Tensor, smallest: float) -> tuple[Tensor, float]:
     smallest
         s, in the unit of x: slopes below it count as flat.
     """
-    import torch
-
     axes = [a for a in range(3) if x.shape[a] > 1]
     slopes = {a: x.diff(dim=a) for a in axes}
     length = x.new_full(x.shape, smallest**2)
     for a, slope in slopes.items():
         length.narrow(a, 0, x.shape[a] - 1).addcmul_(slope, slope)
-    variation = float(length.sqrt_().sum(dtype=torch.float64))
-    length.reciprocal_()
+    length.rsqrt_()
     divergence = x.new_zeros(x.shape)
     for a, slope in slopes.items():
         n = x.shape[a] - 1
         flow = slope.mul_(length.narrow(a, 0, n))
         divergence.narrow(a, 0, n).add_(flow)
         divergence.narrow(a, 1, n).sub_(flow)
-    return divergence, variation
+    return divergence

@@ -59,7 +59,7 @@ class Solver:
         steps = settings.iterations
         blur = self._blur_of(place, part.shape)
         result = deconvolve_tile(
-            part, blur, scheme.method, settings, lambda step: listen("deconvolving", step, steps)
+            place.tile, part, blur, scheme.method, settings, lambda step: listen("deconvolving", step, steps)
         ).image
         frame = frame_of(result, tile, scheme.field)
         self._keep(scheme.frame(unit), frame)

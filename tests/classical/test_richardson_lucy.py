@@ -1,6 +1,6 @@
 """Richardson-Lucy against scikit-image, a dense matrix and its own promises."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -57,13 +57,18 @@ def test_never_diverges(acceleration, kind):
     assert deviances[-1] < 0.5 * deviances[0]
 
 
-def test_unmatched_steps_do_not_run_away_beyond_the_border():
-    """Where little of a voxel is seen they drove its light beyond all bounds within forty steps."""
+@pytest.mark.parametrize("acceleration", ["preconditioned", "wiener-butterworth"])
+def test_light_beyond_the_border_does_not_run_away(acceleration):
+    """Forces that leak into the margin, where little is seen, drove it beyond all bounds within sixty steps."""
     psf = Psf(gaussian_psf((0, 1.8, 1.8)), None, None, "")
     counts = simulate("mixed", (1, 180, 180), psf.pixels, Exposure(2000, 5, 0), seed=5).counts
     counts[:, :, 60:90] += np.random.default_rng(0).poisson(1000, (1, 180, 30)).astype(counts.dtype)
     problem = problem_of(counts[:, 20:150, 70:160], psf, 5.0)  # a bright band is cut by the border
-    *_, iterate = islice(richardson_lucy(problem, RichardsonLucy("wiener-butterworth")), 150)
+    fits = []
+    for iterate in islice(richardson_lucy(problem, RichardsonLucy(acceleration)), 300):
+        fits.append(poisson_deviance(problem.image, iterate.predicted))
+    assert max(b / a for a, b in pairwise(fits)) < 1.1
+    assert fits[-1] == min(fits)
     assert float(iterate.image.max()) < 50 * float(problem.image.max())
 
 
@@ -86,6 +91,17 @@ def test_flux_is_kept_without_background(psf):
     light[:, :, :8] = light[:, :, -8:] = 0
     image = solve(problem_of(light, psf, 0.0), METHODS["rl"], RichardsonLucy("none"), 10).image
     assert image.sum() == pytest.approx(light.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize(("steps", "most"), [(10, 0.02), (60, 0.005)])
+def test_sharpened_steps_give_the_flux_back(steps, most, psf):
+    """Light against Σ y H x / (H x + b), which a plain step would have; measured +0.7 and +0.2 %."""
+    scene = simulate("mixed", (12, 60, 60), psf.pixels, Exposure(300, 10, 0), seed=5)
+    problem = problem_of(scene.counts, psf, 10.0)
+    *_, iterate = islice(richardson_lucy(problem, RichardsonLucy()), steps)
+    light = float((iterate.image * problem.blur.normalisation).sum())
+    told = float((problem.image * (1 - problem.background / problem.predict(iterate.image))).sum())
+    assert light == pytest.approx(told, rel=most)
 
 
 def test_light_from_outside_the_field_is_put_there(psf):
