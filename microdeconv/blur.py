@@ -26,6 +26,7 @@ from torch import Tensor
 from microdeconv.fft import Convolver, Shape, Share, good_size
 from microdeconv.stack import Psf, PsfSet
 
+Fading = tuple[tuple[int, int], tuple[int, int]]  # voxels along (y, x): from where on, and where it has gone
 MARGIN = 0.25
 LEAST_MARGIN = 12  # voxels, or the whole half-width of a PSF that is smaller: there it costs little
 ROOM = 24  # zeros along y and x, at least, between one border and the other: filters reach further than a small PSF
@@ -87,9 +88,10 @@ class Blur:
             return self.adjoint(torch.ones(self.field, device=self.device))
 
     @property
-    def apart(self) -> int:
-        """Zeros along y and x, at least, between one border and the other, voxels: a filter that wide is linear."""
-        return max(ROOM, *(n // 2 for n in self.psf.shape[1:]))
+    def apart(self) -> tuple[int, int]:
+        """Zeros along y and x, at least, between one border and the other, voxels: filters may reach so far."""
+        y, x = (_apart(n // 2) for n in self.psf.shape[1:])
+        return y, x
 
     def with_room(self, voxels: int) -> Blur:
         """The same model with so many zeros more along y and x."""
@@ -126,10 +128,10 @@ class Blur:
         return self._convolver.correlate(y, self.margin, out, filtered)
 
     def adjoints(self, y: Tensor, filtered: Tensor, out: Tensor, plain: Tensor) -> None:
-        """Fill `out` with `adjoint` filtered and `plain` with it unfiltered, at three transforms instead of four."""
+        """Fill `out` with `adjoint` filtered and `plain` with it unfiltered, whose transform serves both."""
         self._convolver.correlate_both(y, self.margin, filtered, out, plain)
 
-    def restore(self, x: Tensor, transfer: Tensor, fading: tuple[int, int] | None = None) -> Tensor:
+    def restore(self, x: Tensor, transfer: Tensor, fading: Fading | None = None) -> Tensor:
         """Apply conj(OTF) · transfer within the object grid: the shape of every linear restoration filter.
 
         Of several PSFs each one's filter acts for itself, and the results are blended like the PSFs.
@@ -137,11 +139,11 @@ class Blur:
         kernel = self.filtered_otf(transfer, fading)
         return self._convolver.correlate(x, (0, 0, 0), torch.empty_like(x), kernel)
 
-    def filtered_otf(self, transfer: Tensor, fading: tuple[int, int] | None = None) -> Tensor:
+    def filtered_otf(self, transfer: Tensor, fading: Fading | None = None) -> Tensor:
         """OTF · transfer, for `adjoint`: real filters sampled like `power`, at no further transform.
 
-        Given `fading`, the influence of one voxel on another fades from so many voxels along y or x on, and has gone at
-        so many.
+        Given `fading`, the influence of one voxel on another fades from so many voxels along y and x on, and has gone
+        at so many.
         """
         kernel = self._convolver.spectrum * transfer
         return self._convolver.fade(kernel, *fading) if fading else kernel
@@ -210,10 +212,14 @@ def plan_grids(
     least = LEAST_MARGIN if margin else 0
     wide = [min(h, max(math.ceil(margin * h), least)) for h in half]
     shape = [n + 2 * w for n, w in zip(field, wide, strict=True)]
-    apart = [half[0], *(max(h, ROOM) + room if h else 0 for h in half[1:])]
+    apart = [half[0], *(_apart(h) + room if h else 0 for h in half[1:])]
     needed = [max(n + w + a, o, k) for n, w, a, o, k in zip(field, wide, apart, shape, kernel, strict=True)]
     grid = [good_size(n, even=axis == 1) for axis, n in enumerate(needed)]
     return _shape(wide), _shape(shape), _shape(grid)
+
+
+def _apart(half: int) -> int:
+    return max(half, ROOM) if half else 0
 
 
 def _shape(sizes: list[int]) -> Shape:

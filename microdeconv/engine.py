@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from microdeconv.blur import MARGIN, Blur, plan_grids
 from microdeconv.errors import MemoryShortError
+from microdeconv.extent import support
 from microdeconv.fft import Shape
 from microdeconv.machine import Machine, is_out_of_memory, release
 from microdeconv.options import AUTO
 from microdeconv.problem import Estimate, Method
-from microdeconv.psf.extent import support
 from microdeconv.settle import Listen, Settings, blur_for, ignore, problem_through
 from microdeconv.solve import Watch, solve
 from microdeconv.stack import Psf, PsfSet

@@ -112,14 +112,14 @@ class Convolver:
         # the turn moves each along y by a quarter of a sample
         return z.reshape(-1, 1, 1), (half - 0.25 / self.half).reshape(1, -1, 1), x.reshape(1, 1, -1)
 
-    def fade(self, spectrum: Tensor, near: int, far: int) -> Tensor:
+    def fade(self, spectrum: Tensor, near: tuple[int, int], far: tuple[int, int]) -> Tensor:
         """Take from kernels, by their spectra, what lies beyond `far` voxels along y or x; it fades from `near` on.
 
         The spectra are overwritten.
         """
-        along = [torch.arange(n, device=spectrum.device) for n in self.grid[1:]]
-        off = (torch.minimum(line, n - line) for line, n in zip(along, self.grid[1:], strict=True))
-        y, x = ((1 + (math.pi * ((lag - near) / (far - near)).clamp(0, 1)).cos()) / 2 for lag in off)
+        y, x = (
+            _falling(n, first, last, spectrum.device) for n, first, last in zip(self.grid[1:], near, far, strict=True)
+        )
         for one in spectrum:
             kernel = torch.fft.ifftn(one).mul_(self._turn_back)
             torch.view_as_real(kernel).mul_(y.reshape(2, self.half, 1).movedim(0, -1)).mul_(x.reshape(-1, 1))
@@ -193,6 +193,13 @@ class Convolver:
         if split < out.shape[1]:
             out[:, split:] = parts[z, y.start + split - self.half : y.stop - self.half, x, 1]
         return out
+
+
+def _falling(n: int, near: int, far: int, device: torch.device) -> Tensor:
+    """One up to `near` samples from the first, either way round, then half a cosine, zero from `far` on."""
+    along = torch.arange(n, device=device)
+    lag = torch.minimum(along, n - along)
+    return (1 + (math.pi * ((lag - near) / max(far - near, 1)).clamp(0, 1)).cos()) / 2
 
 
 def light_of(pupil: Tensor) -> Tensor:

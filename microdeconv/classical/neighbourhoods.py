@@ -20,6 +20,17 @@ class _Axis(NamedTuple):
     before: int
     rise: Tensor
 
+    @classmethod
+    def of(cls, n: int, start: int, distance: int, device: str | torch.device) -> _Axis | None:
+        """Plan an axis of n voxels; nothing where there is nothing to share."""
+        import torch
+
+        if n == 1 or not distance:
+            return None
+        before = start % distance
+        rise = torch.arange(distance, dtype=torch.float32, device=device) / distance
+        return cls(distance, -(-(before + n) // distance), before, rise)
+
 
 class Neighbourhoods:
     """Weights that fall linearly from one at a node to zero at the next nodes; at every voxel they sum to one.
@@ -35,7 +46,7 @@ class Neighbourhoods:
     start
         Where it begins, voxels (z, y, x).
     distance
-        Of nodes along each axis, voxels; not asked along an axis of one voxel.
+        Of nodes along each axis, voxels; 0 along an axis whose voxels have nothing to do with one another.
     device
         A torch device.
 
@@ -45,28 +56,23 @@ class Neighbourhoods:
         float32 (z, y, x): to be filled before `total`.
     """
 
-    voxels: Tensor
-
     def __init__(
         self, shape: Sequence[int], start: Sequence[int], distance: Sequence[int], device: str | torch.device
     ) -> None:
         import torch
 
-        axes = []
-        for n, first, apart in zip(shape, start, distance, strict=True):
-            before = first % apart
-            rise = torch.arange(apart, dtype=torch.float32, device=device) / apart
-            axes.append(_Axis(apart, -(-(before + n) // apart), before, rise))
-        self._axes = [(number, axes[number]) for number in ORDER if shape[number] > 1]
-        whole = [axis.blocks * axis.spacing if n > 1 else 1 for n, axis in zip(shape, axes, strict=True)]
+        axes = [_Axis.of(*along, device) for along in zip(shape, start, distance, strict=True)]
+        self._axes = [(number, axis) for number in ORDER if (axis := axes[number])]
+        whole = [axis.blocks * axis.spacing if axis else n for n, axis in zip(shape, axes, strict=True)]
         self._whole = torch.zeros(whole, device=device)  # nothing but zeros beside `voxels`, whenever they are summed
-        z, y, x = (slice(a.before, a.before + n) if n > 1 else slice(0, 1) for a, n in zip(axes, shape, strict=True))
+        first = [axis.before if axis else 0 for axis in axes]
+        z, y, x = (slice(before, before + n) for before, n in zip(first, shape, strict=True))
         self._box = z, y, x
         self.voxels = self._whole[z, y, x]
 
     def total(self) -> Tensor:
         """Σ weight · voxel for each node, float32 (z, y, x)."""
-        found = self._whole
+        found = self._whole if self._axes else self._whole.clone()
         for number, axis in self._axes:
             sizes = list(found.shape)
             blocks = found.view([*sizes[:number], axis.blocks, axis.spacing, *sizes[number + 1 :]])
@@ -75,7 +81,8 @@ class Neighbourhoods:
             for step in range(axis.spacing):
                 voxels = blocks.select(number + 1, step)
                 left.add_(voxels, alpha=1 - step / axis.spacing)
-                right.add_(voxels, alpha=step / axis.spacing)
+                if step:
+                    right.add_(voxels, alpha=step / axis.spacing)
         return self._shared(found)
 
     def spread(self, nodes: Tensor) -> Tensor:

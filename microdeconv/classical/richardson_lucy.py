@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from microdeconv.classical.neighbourhoods import Neighbourhoods
+from microdeconv.extent import support
 from microdeconv.options import option
 from microdeconv.problem import Iterate, Problem
 
@@ -29,7 +30,11 @@ SHARPENING = 0.6  # weight of the preconditioner at the start: less is quicker, 
 SHARP = 10  # the step from which on the weight grows, so that none leads too far:
 GROWTH = (2.0, 1.5)  # when there are so many times the steps, by this factor; each change makes the filter anew
 FADING = 3  # the filter ends where the zeros between two borders do, and fades from so much of the way on
-LEAST, MOST = 0.2, 5.0  # that a step multiplies a voxel with: none is lost for ever; above, of sharpened ones
+LEAST, MOST = 0.2, 5.0  # that a step multiplies a voxel with; the most, of sharpened ones
+LIGHT = (
+    0.97  # of the PSF's: neighbourhoods lie half as far apart as it reaches along each axis (farther apart the steps
+)
+CLOSEST = 2  # sway, and tiles feel their borders), but so many voxels at least
 TINY = 1e-30  # where there is no light at all, no quotient is taken
 LEAST_SPREAD = 0.2  # of a voxel's light is seen, at least, where an unmatched step has its whole length
 
@@ -146,7 +151,9 @@ def accelerated(
 
 def _neighbourhoods(blur: Blur) -> Neighbourhoods:
     start = [o - m for o, m in zip(blur.origin, blur.margin, strict=True)]
-    return Neighbourhoods(blur.object_shape, start, [max(n // 4, 1) for n in blur.psf.shape], blur.device)
+    reach = [max(along) for along in zip(*(support(one, LIGHT) for one in blur.psf.parts), strict=True)]
+    distance = [max((r + 1) // 2, CLOSEST) if n > 1 else 0 for r, n in zip(reach, blur.psf.shape, strict=True)]
+    return Neighbourhoods(blur.object_shape, start, distance, blur.device)
 
 
 def _evened(near: Neighbourhoods, factor: Tensor, light: Tensor) -> Tensor:
@@ -169,7 +176,8 @@ def _momentum(k: int) -> float:
 def _sharpen(blur: Blur, weight: float) -> Tensor:
     """OTF · P with P = (1 + a) / (|OTF|² + a)."""
     sharpening = blur.power().add_(weight).reciprocal_().mul_(1 + weight)
-    return blur.filtered_otf(sharpening, (blur.apart // FADING, blur.apart))
+    y, x = blur.apart
+    return blur.filtered_otf(sharpening, ((y // FADING, x // FADING), (y, x)))
 
 
 def _unmatched(problem: Problem) -> Iterator[Iterate]:

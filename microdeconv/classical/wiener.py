@@ -13,7 +13,7 @@ from microdeconv.problem import Iterate, Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from microdeconv.blur import Blur
+    from microdeconv.blur import Blur, Fading
 
 RATIOS = tuple(10**exponent for exponent in (-4.5, -4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5))
 
@@ -65,7 +65,7 @@ def wiener(problem: Problem, parameters: Wiener) -> Iterator[Iterate]:
     yield Iterate(restored(problem, parameters), None)
 
 
-def restored(problem: Problem, parameters: Wiener, fading: tuple[int, int] | None = None) -> Tensor:
+def restored(problem: Problem, parameters: Wiener, fading: Fading | None = None) -> Tensor:
     """Give what `wiener` does; see `Blur.restore` for `fading`."""
     blur = problem.blur
     weight = float(parameters.noise_to_signal)

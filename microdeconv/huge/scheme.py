@@ -21,7 +21,7 @@ from microdeconv.settle import Settings
 from microdeconv.stack import Psf, PsfSet, Stack
 from microdeconv.tiles import Shape, Tile, Tiling
 
-FORMAT = 2  # steps or halos that differ are another format: tiles of two kinds do not go together
+FORMAT = 3  # steps or halos that differ are another format: tiles of two kinds do not go together
 PLAN = "plan.json"
 
 

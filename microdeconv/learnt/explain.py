@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from microdeconv.blur import Blur
 from microdeconv.errors import UsageError
+from microdeconv.extent import support
 from microdeconv.fft import Shape
 from microdeconv.learnt.guard import PASSED
 from microdeconv.problem import Problem
-from microdeconv.psf.extent import support
 from microdeconv.stack import Psf, PsfSet
 
 if TYPE_CHECKING:

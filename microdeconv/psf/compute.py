@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from microdeconv.errors import UsageError
+from microdeconv.extent import support
 from microdeconv.optics import PINHOLED, Model, Optics, completed, missing
-from microdeconv.psf.extent import support
 from microdeconv.psf.pupil import Layers, Pupil
 from microdeconv.stack import Psf, Zyx
 

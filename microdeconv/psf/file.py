@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from microdeconv.errors import DataError
+from microdeconv.extent import support
 from microdeconv.io.selection import Selection
 from microdeconv.io.stacks import open_stack
 from microdeconv.io.writer import RECORD_HEADING, write_stack
 from microdeconv.optics import Optics
-from microdeconv.psf.extent import support
 from microdeconv.stack import Channel, Header, Psf, Zyx
 
 if TYPE_CHECKING:

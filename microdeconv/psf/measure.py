@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from microdeconv.errors import DataError
+from microdeconv.extent import support
 from microdeconv.psf.bead_size import without_bead
 from microdeconv.psf.beads import APART, CORE, Found, Spot, find_beads
-from microdeconv.psf.extent import support
 from microdeconv.psf.neighbours import without_neighbours
 from microdeconv.psf.register import Mean, Patch, average, shifted, stretches
 from microdeconv.psf.tails import denoise, non_negative

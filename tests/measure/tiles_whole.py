@@ -22,13 +22,15 @@ from microdeconv.simulate import Exposure, gaussian_psf, simulate
 from microdeconv.solve import Stopping
 from microdeconv.stack import Psf, Zyx
 
-SCENES = (  # structure, field, widths of a Gaussian PSF or none for a wide-field microscope's, photo-electrons
+SCENES = (  # structure, field, widths of a Gaussian PSF or the modality and voxels (µm) of a computed one, photo-electrons
     ("filaments", (1, 320, 320), (0, 1.5, 1.5), 3000),
     ("mixed", (1, 300, 300), (0, 2.5, 2.5), 300),
     ("mixed", (1, 300, 300), (0, 2.5, 2.5), 3000),
     ("mixed", (1, 400, 400), (0, 4, 4), 3000),
     ("tissue", (3, 224, 224), (1.2, 1.5, 1.5), 300),
-    ("mixed", (8, 320, 320), None, 300),
+    ("mixed", (8, 320, 320), ("widefield", 0.3, 0.1, (31, 61, 61)), 300),
+    ("mixed", (1, 400, 400), ("widefield", 0.3, 0.065, (1, 57, 57)), 3000),
+    ("mixed", (1, 320, 320), ("confocal", 0.3, 0.04, (1, 93, 93)), 3000),
 )
 RUNS = {  # method, parameters, steps
     "rl": ("rl", {}, 20),
@@ -49,21 +51,21 @@ def main():
     here = machine.machine_for(machine.MachineOptions(device="cpu"))
     machine.prepare(here)
     for kind, shape, widths, photons in SCENES:
-        psf = Psf(gaussian_psf(widths), None, None, "Gaussian") if widths else wide_field()
+        psf = computed(*widths) if isinstance(widths[0], str) else Psf(gaussian_psf(widths), None, None, "Gaussian")
         counts = simulate(kind, shape, psf.pixels, Exposure(photons, 20, 0), seed=2).counts
         for name in given.methods:
             whole, tiled = (result(name, counts, psf, tile, here) for tile in ("off", given.tile))
             apart = np.abs(tiled - whole) / whole.max()
             spread = np.sqrt(np.square(apart).mean())
             print(
-                f"{kind} {shape} {psf.source} {widths or ''} {photons}, {name}: most {apart.max():.1e}, rms {spread:.0e}",
+                f"{kind} {shape} {psf.source} {widths} {photons}, {name}: most {apart.max():.1e}, rms {spread:.0e}",
                 flush=True,
             )
 
 
-def wide_field():
-    optics = Optics(na=1.4, emission_nm=520, ri_immersion=1.515)
-    return replace(compute_psf(optics, Zyx(0.3, 0.1, 0.1), (31, 61, 61), "scalar"), source="wide-field")
+def computed(modality, z, xy, shape):
+    optics = Optics(na=1.4, emission_nm=520, ri_immersion=1.515, modality=modality)
+    return replace(compute_psf(optics, Zyx(z, xy, xy), shape, "scalar"), source="computed")
 
 
 def result(name, counts, psf, tile, here):

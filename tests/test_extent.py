@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from microdeconv.psf.extent import support
+from microdeconv.extent import support
 from microdeconv.stack import Psf
 
 
