@@ -22,10 +22,12 @@ import torch
 
 from microdeconv.blur import Blur
 from microdeconv.machine import Machine
+from microdeconv.optics import Optics
 from microdeconv.problem import Problem
+from microdeconv.psf.compute import compute_psf
 from microdeconv.signals import ENDING
 from microdeconv.simulate import Exposure, Scene, gaussian_psf, simulate
-from microdeconv.stack import Psf
+from microdeconv.stack import Psf, Zyx
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -74,6 +76,12 @@ def problem_of(light: np.ndarray, psf: Psf, background: float, margin: float = 0
     blur = Blur(psf, light.shape, "cpu", margin)
     image = torch.from_numpy(np.ascontiguousarray(light, dtype=np.float32)).clamp_min(0)
     return Problem(image, blur, background, max(float(image.mean()) - background, 1e-6))
+
+
+def computed_plane() -> Psf:
+    """A confocal PSF on fine pixels: its light reaches 4 of the 46 that its array does."""
+    optics = Optics(na=1.4, emission_nm=520, ri_immersion=1.515, modality="confocal")
+    return compute_psf(optics, Zyx(0.3, 0.04, 0.04), (1, 93, 93), "scalar")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import CPU, problem_of
+from conftest import CPU, computed_plane, problem_of
 
 from microdeconv import quality
 from microdeconv.camera import CameraOptions
@@ -129,15 +129,19 @@ def test_better_than_the_raw_image(method, psf):
 @pytest.mark.parametrize("method", [m for m in EVERY if m.companion is None], ids=lambda m: m.name)
 @pytest.mark.parametrize(
     ("kind", "shape", "widths"),
-    [("mixed", (1, 250, 260), (0, 2.5, 2.5)), ("tissue", (3, 240, 240), (1.2, 1.5, 1.5))],
-    ids=["plane", "volume"],
+    [
+        ("mixed", (1, 250, 260), (0, 2.5, 2.5)),
+        ("tissue", (3, 240, 240), (1.2, 1.5, 1.5)),
+        ("mixed", (1, 300, 310), "confocal"),
+    ],
+    ids=["plane", "volume", "computed"],
 )
 def test_tiled_equals_whole(method, kind, shape, widths):
     """With the halo that is planned (`learnt/test_method.py` has the network's).
 
     Steps scaled and begun again by each tile for itself left up to 1e-1.
     """
-    psf = Psf(gaussian_psf(widths), None, None, "Gaussian")
+    psf = computed_plane() if widths == "confocal" else Psf(gaussian_psf(widths), None, None, "Gaussian")
     counts = simulate(kind, shape, psf.pixels, Exposure(300, 20, 0), seed=2).counts
     settings = settle(counts, psf, 0, method, parameters_for(method), KNOWN, Stopping(iterations=STEPS), CPU)
     cuts = [plan_cut(shape, psf, method, CPU, tile, 0) for tile in ("off", 50)]

@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import problem_of
+from conftest import computed_plane, problem_of
 from skimage.restoration import richardson_lucy as reference
 
 from microdeconv.classical.richardson_lucy import RichardsonLucy, richardson_lucy
@@ -55,6 +55,18 @@ def test_never_diverges(acceleration, kind):
     assert bool(torch.isfinite(iterate.image).all())
     assert deviances[-1] <= min(deviances) * (1 + 1e-3)
     assert deviances[-1] < 0.5 * deviances[0]
+
+
+@pytest.mark.parametrize("widths", [(0, 1.0, 1.0), (0, 2.5, 2.5), "confocal"])
+@pytest.mark.parametrize("kind", ["mixed", "spots"])
+def test_no_step_fits_worse(kind, widths):
+    """Sharpened steps need not fit better each time, but do, whatever the PSF's array holds beside its light."""
+    psf = computed_plane() if widths == "confocal" else Psf(gaussian_psf(widths), None, None, "Gaussian")
+    scene = simulate(kind, (1, 160, 160), psf.pixels, Exposure(3000, 20, 0), seed=2)
+    problem = problem_of(scene.counts, psf, 20.0)
+    iterates = islice(richardson_lucy(problem, RichardsonLucy()), 40)
+    fits = [poisson_deviance(problem.image, one.predicted) for one in iterates]
+    assert max(b / a for a, b in pairwise(fits)) < 1.005
 
 
 @pytest.mark.parametrize("acceleration", ["preconditioned", "wiener-butterworth"])
