@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from microdeconv.stack import Psf
 
@@ -25,6 +23,8 @@ def support(psf: Psf, share: float) -> tuple[int, int, int]:
 
 
 def _half_width(psf: Psf, axis: int, share: float) -> int:
+    import numpy as np
+
     profile = psf.pixels.sum(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
     middle = profile.size // 2
     folded = profile[middle:].copy()
