@@ -31,10 +31,8 @@ SHARP = 10  # the step from which on the weight grows, so that none leads too fa
 GROWTH = (2.0, 1.5)  # when there are so many times the steps, by this factor; each change makes the filter anew
 FADING = 3  # the filter ends where the zeros between two borders do, and fades from so much of the way on
 LEAST, MOST = 0.2, 5.0  # that a step multiplies a voxel with; the most, of sharpened ones
-LIGHT = (
-    0.97  # of the PSF's: neighbourhoods lie half as far apart as it reaches along each axis (farther apart the steps
-)
-CLOSEST = 2  # sway, and tiles feel their borders), but so many voxels at least
+LIGHT = 0.97  # of the PSF's: neighbourhoods lie half as far apart as it reaches along each axis, but
+CLOSEST = 2  # so many voxels at least; farther apart steps sway, and tiles feel their borders
 TINY = 1e-30  # where there is no light at all, no quotient is taken
 LEAST_SPREAD = 0.2  # of a voxel's light is seen, at least, where an unmatched step has its whole length
 

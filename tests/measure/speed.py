@@ -46,6 +46,8 @@ def main():
     words.add_argument("truth", type=Path, nargs="?")
     words.add_argument("--repeat", type=int, default=3)
     given = words.parse_args()
+    if given.raw and not given.psf:
+        words.error("a stack needs its PSF")
     with tempfile.TemporaryDirectory() as folder:
         if given.raw is None:
             given.raw, given.psf, given.truth = simulated(Path(folder))
